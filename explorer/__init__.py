@@ -1,0 +1,1 @@
+"""The explorer: a Streamlit app in which a latent point follows the hand."""

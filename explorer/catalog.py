@@ -1,0 +1,74 @@
+"""Finds, verifies and describes checkpoints. One bad folder never hides the good ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from training.checkpoint import Card, Checkpoint, CheckpointError, find, load, verify_files
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """What a checkpoints folder holds."""
+
+    root: Path
+    """The folder looked into."""
+    cards: dict[str, Card]
+    """Cards of the models that verified, by folder name, in the order people should meet them."""
+    problems: dict[str, str]
+    """For every folder that failed: which check, in one sentence."""
+
+    def open(self, name: str, device: str = "cpu") -> Checkpoint:
+        """Load one model; raises CheckpointError, also for a name that is not in the catalog."""
+        if name not in self.cards:
+            raise CheckpointError(
+                self.root / name, self.problems.get(name, "there is no such model")
+            )
+        return load(self.root / name, device)
+
+
+def scan(root: Path) -> Catalog:
+    """Read and verify every checkpoint folder directly inside ``root``."""
+    cards: dict[str, Card] = {}
+    problems: dict[str, str] = {}
+    for folder in find(root):
+        if folder.parent != root:
+            continue  # judges score models, nobody explores them
+        try:
+            cards[folder.name] = verify_files(folder)
+        except CheckpointError as error:
+            problems[folder.name] = error.check
+    order = sorted(cards, key=lambda name: (cards[name].family != "vae", name))
+    return Catalog(root, {name: cards[name] for name in order}, problems)
+
+
+def describe(card: Card) -> str:
+    """The card in words, as Markdown, for the sidebar."""
+    recipe = card.recipe
+    height, width = card.image_shape[1:]
+    colour = "grey" if card.image_shape[0] == 1 else "colour"
+    asked = f", asked for one of {card.num_classes} classes" if card.num_classes else ""
+    minutes = card.seconds / 60
+    lines = [
+        f"**{recipe.title}** draws {height} x {width} {colour} images from "
+        f"**{card.latent_dim} numbers**{asked}.",
+        f"Trained on {card.images_seen:,} images of {recipe.dataset.upper()} "
+        f"({card.epochs} passes) in {minutes:.0f} min on {card.device}.",
+        " · ".join(f"{name} {count:,} parameters" for name, count in card.parameters.items()),
+    ]
+    if recipe.report:
+        lines.append(f"From report {recipe.report}, {recipe.row}.")
+    lines += [
+        _METRICS[name].format(value) for name, value in card.metrics.items() if name in _METRICS
+    ]
+    if card.notes:
+        lines.append(f"*{card.notes}*")
+    return "\n\n".join(lines)
+
+
+_METRICS = {
+    "test/total": "Negative ELBO on the test set: **{:.1f} nats** an image.",
+    "samples/class_agreement": "A digit classifier reads the digit asked for in **{:.1%}** "
+    "of its samples.",
+}

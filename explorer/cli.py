@@ -1,0 +1,43 @@
+"""``latent-explorer``: start the app and open it in the browser."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from explorer.settings import PROJECT
+
+
+def _run(
+    checkpoints: Annotated[
+        Path | None,
+        typer.Option(help="Folder of checkpoint folders. Default: the shipped ones."),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder that holds MNIST/raw. Default: data in the project's folder."),
+    ] = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8501,
+    browser: Annotated[
+        bool, typer.Option("--browser/--no-browser", help="Open a browser window.")
+    ] = True,
+) -> None:
+    """Open the latent explorer on this computer."""
+    for variable, folder in (("LATENT_CHECKPOINTS", checkpoints), ("LATENT_DATA", data)):
+        if folder is not None:
+            if not folder.is_dir():
+                raise typer.BadParameter(f"there is no folder {folder}")
+            os.environ[variable] = str(folder.resolve())
+    os.chdir(PROJECT)  # Streamlit reads its configuration from the working directory
+
+    from explorer.app import app
+
+    app.run(config={"server.port": port, "server.headless": not browser})
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    typer.run(_run)

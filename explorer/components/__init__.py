@@ -1,0 +1,99 @@
+"""Streamlit components that talk to the live channel; one folder each.
+
+Every component's script starts with ``shared/live.js``, which holds the socket, the latent that
+components of one page share, and painting.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from explorer.live.routes import PLOTLY_PATH, SOCKET_PATH, answer_now
+from training.checkpoint import Card
+
+_HERE = Path(__file__).parent
+_HTML = '<div class="latent"></div><div class="latent-status" role="status"></div>'
+
+
+def declare(name: str, *, isolate_styles: bool = True) -> Callable[..., Any]:
+    """Register the component in folder ``name``; returns a function that mounts it.
+
+    The function takes ``key``, the ``data`` that its script reads, and ``settled``: called with
+    what the user has settled on (a released slider, a click), before the script reruns.
+    """
+    parts = [_HERE / "shared" / "live", _HERE / name / name]
+    renderer = st.components.v2.component(
+        f"latent_{name}",
+        html=_HTML,
+        css="\n".join(part.with_suffix(".css").read_text() for part in parts),
+        js="\n".join(part.with_suffix(".js").read_text() for part in parts),
+        isolate_styles=isolate_styles,
+    )
+
+    def mount(
+        key: str,
+        data: Mapping[str, Any],
+        settled: Callable[[Any], None] | None = None,
+        state: str = "settled",
+    ) -> None:
+        def changed() -> None:
+            value = st.session_state[key].get(state)
+            if settled is not None and value is not None:
+                settled(value)
+
+        renderer(
+            key=key,
+            data={**data, "socket": SOCKET_PATH, "plotly": PLOTLY_PATH, "reply": _reply(key)},
+            on_ask_change=lambda: None,
+            **{f"on_{state}_change": changed},
+        )
+
+    return mount
+
+
+def _reply(key: str) -> dict[str, str] | None:
+    """Answer to a frame that came as component state because no socket could be opened."""
+    ask = st.session_state.get(key, {}).get("ask")
+    if not isinstance(ask, str):
+        return None
+    from explorer.resources import decode_service
+
+    return {"ask": ask, "answer": encode(answer_now(decode_service(), base64.b64decode(ask)))}
+
+
+def encode(data: bytes | NDArray[Any]) -> str:
+    """Bytes, or an array's bytes (float32 for floats), as base64 for a component's script."""
+    if isinstance(data, np.ndarray):
+        floating = np.issubdtype(data.dtype, np.floating)
+        data = data.astype("<f4").tobytes() if floating else data.tobytes()
+    return base64.b64encode(data).decode("ascii")
+
+
+def shared(
+    group: str,
+    name: str,
+    card: Card,
+    z: NDArray[np.float32],
+    weights: NDArray[np.float32] | None,
+    token: str,
+) -> dict[str, Any]:
+    """Data that every component needs: the model, and the page's latent as Python has it.
+
+    A new ``token`` says that Python moved the latent (reset, randomise, a link); with the token
+    it already knows, the page keeps what the user's hand has done since.
+    """
+    return {
+        "group": f"{group}/{name}",
+        "model": name,
+        "shape": list(card.image_shape),
+        "z": z.tolist(),
+        "weights": None if weights is None else weights.tolist(),
+        "token": token,
+    }

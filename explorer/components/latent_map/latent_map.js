@@ -1,0 +1,244 @@
+/* The latent plane: real codes coloured by class, a point that follows the pointer, and what was
+ * selected. Plotly draws it; pointing, clicking and arrow keys are handled here without a rerun. */
+
+const GRID = 20; // decoded images along each side of the plane
+const KEY_STEP = 0.1;
+const KEYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
+const SYMBOLS = ["circle", "square", "diamond", "cross", "x", "triangle-up", "triangle-down",
+  "pentagon", "star", "hexagon"];
+
+function loadPlotly(path) {
+  window.latentPlotly ??= new Promise((resolve, reject) => {
+    const script = element("script", { src: path });
+    script.onload = () => resolve(window.Plotly);
+    script.onerror = () => reject(new Error("plotly.js could not be loaded: reload the page"));
+    document.head.append(script);
+  });
+  return window.latentPlotly;
+}
+
+function buildMap({ component, root, newView }) {
+  const { model, shape, classes, colours } = component.data;
+  const store = storeOf(component.data.group);
+  let current = component;
+  let plot = null;
+  let background = null;
+  let drawn = null;
+  let closed = false;
+
+  const surface = element("div", { class: "surface" });
+  const pad = element("div", {
+    class: "pad",
+    "data-testid": "latent-map",
+    tabindex: 0,
+    role: "application",
+    "aria-label":
+      "Map of the latent space. Point to decode, click to select the nearest code, " +
+      "arrow keys move the point, Enter selects.",
+  }, surface);
+  root.replaceChildren(pad);
+
+  const gridView = newView((answer) => {
+    if (answer.kind === Kind.ERROR) return showError(root, answer.message);
+    background = mosaic(answer);
+    relayout();
+  });
+
+  pad.addEventListener("pointermove", (event) => {
+    const z = at(event);
+    if (z) store.set(z);
+  });
+  pad.addEventListener("click", (event) => {
+    const z = at(event);
+    if (z) select(z);
+  });
+  pad.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && store.z) return select(store.z);
+    const move = KEYS[event.key];
+    if (!move || !store.z) return undefined;
+    event.preventDefault();
+    const step = event.shiftKey ? 5 * KEY_STEP : KEY_STEP;
+    store.set(Float32Array.of(store.z[0] + step * move[0], store.z[1] + step * move[1]));
+    settle();
+    return undefined;
+  });
+
+  /* Latent coordinates under the pointer, or null outside the axes. */
+  function at({ clientX, clientY, target }) {
+    if (!plot || target.closest?.(".legend, .modebar")) return null;
+    const { xaxis, yaxis } = surface._fullLayout;
+    const box = surface.getBoundingClientRect();
+    const x = clientX - box.left - xaxis._offset;
+    const y = clientY - box.top - yaxis._offset;
+    if (x < 0 || y < 0 || x > xaxis._length || y > yaxis._length) return null;
+    return Float32Array.of(xaxis.p2d(x), yaxis.p2d(y));
+  }
+
+  function select(z) {
+    store.set(z);
+    current.setStateValue("settled", { z: Array.from(z), selected: nearestShown(z) });
+  }
+
+  let pending = null;
+  function settle() {
+    clearTimeout(pending);
+    pending = setTimeout(() => {
+      current.setStateValue("settled", { z: Array.from(store.z), selected: null });
+    }, 300);
+  }
+
+  /* Index of the code nearest to z on screen, among the classes that are switched on. */
+  function nearestShown(z) {
+    const { points, labels } = drawn;
+    const hidden = new Set(
+      surface.data.filter((t) => t.visible === "legendonly").map((t) => t.meta),
+    );
+    const { xaxis, yaxis } = surface._fullLayout;
+    const scale = [xaxis._length / (xaxis.range[1] - xaxis.range[0]),
+      yaxis._length / (yaxis.range[1] - yaxis.range[0])];
+    let best = -1;
+    let least = Infinity;
+    for (let i = 0; i < labels.length; i++) {
+      if (hidden.has(labels[i])) continue;
+      const dx = (points[2 * i] - z[0]) * scale[0];
+      const dy = (points[2 * i + 1] - z[1]) * scale[1];
+      if (dx * dx + dy * dy < least) {
+        least = dx * dx + dy * dy;
+        best = i;
+      }
+    }
+    return best;
+  }
+
+  function traces() {
+    const { points, labels } = drawn;
+    const made = classes.map((name, c) => ({
+      type: "scattergl",
+      mode: "markers",
+      name,
+      meta: c,
+      x: [],
+      y: [],
+      hoverinfo: "skip",
+      marker: { color: colours[c % colours.length], size: 4, opacity: 0.75,
+        symbol: SYMBOLS[c % SYMBOLS.length] },
+    }));
+    for (let i = 0; i < labels.length; i++) {
+      made[labels[i]].x.push(points[2 * i]);
+      made[labels[i]].y.push(points[2 * i + 1]);
+    }
+    return made;
+  }
+
+  function layout() {
+    const style = getComputedStyle(root);
+    const ink = style.getPropertyValue("--st-text-color");
+    const faint = style.getPropertyValue("--st-border-color");
+    const axis = { zeroline: true, gridcolor: faint, zerolinecolor: faint, color: ink };
+    return {
+      height: 560,
+      margin: { l: 45, r: 10, t: 10, b: 45 },
+      paper_bgcolor: "rgba(0,0,0,0)",
+      plot_bgcolor: "rgba(0,0,0,0)",
+      font: { color: ink, family: style.fontFamily, size: 14 },
+      hovermode: false,
+      dragmode: "pan",
+      uirevision: model, // zoom and switched-off classes survive a rerun
+      legend: { itemsizing: "constant", title: { text: "class" } },
+      xaxis: { ...axis, title: { text: "z₁" } },
+      yaxis: { ...axis, title: { text: "z₂" }, scaleanchor: "x" },
+      ...overlays(),
+    };
+  }
+
+  /* What lies over and under the codes: posterior, selected point, the decoded plane. */
+  function overlays() {
+    const { ellipse, selected, neighbours, grid, extent } = current.data;
+    const ink = getComputedStyle(root).getPropertyValue("--st-text-color");
+    const shapes = (ellipse ?? []).map(([x, y, rx, ry]) => ({
+      type: "circle",
+      x0: x - rx, x1: x + rx, y0: y - ry, y1: y + ry,
+      line: { color: ink, width: 2 },
+    }));
+    const mark = (i, text) => ({
+      x: drawn.points[2 * i], y: drawn.points[2 * i + 1], text, showarrow: true, arrowhead: 2,
+      ax: 0, ay: -28, font: { color: ink }, bgcolor: "rgba(127,127,127,0.35)",
+    });
+    const annotations = (neighbours ?? []).map((i, rank) => ({ ...mark(i, `${rank + 1}`),
+      showarrow: false }));
+    if (selected >= 0) annotations.push(mark(selected, "selected"));
+    const images = grid && background
+      ? [{ source: background, xref: "x", yref: "y", x: -extent, y: extent, sizex: 2 * extent,
+        sizey: 2 * extent, sizing: "stretch", layer: "below", opacity: 0.85 }]
+      : [];
+    return { shapes, annotations, images };
+  }
+
+  function relayout() {
+    if (plot && !closed) window.Plotly.relayout(surface, overlays());
+  }
+
+  function mosaic(answer) {
+    const canvas = element("canvas", {});
+    canvas.width = GRID * answer.width;
+    canvas.height = GRID * answer.height;
+    const tile = element("canvas", {});
+    tile.width = answer.width;
+    tile.height = answer.height;
+    for (let i = 0; i < answer.n; i++) {
+      paint(tile, answer, i);
+      canvas.getContext("2d").drawImage(
+        tile, (i % GRID) * answer.width, Math.floor(i / GRID) * answer.height);
+    }
+    return canvas.toDataURL();
+  }
+
+  /* The plane as GRID x GRID tiles, each the image of its own centre, row by row from the top. */
+  function askForGrid() {
+    const { extent } = current.data;
+    const centre = (i) => -extent + (2 * extent * (i + 0.5)) / GRID;
+    const z = new Float32Array(GRID * GRID * 2);
+    for (let i = 0; i < GRID * GRID; i++) {
+      z[2 * i] = centre(i % GRID);
+      z[2 * i + 1] = -centre(Math.floor(i / GRID));
+    }
+    gridView.want({ model, z, n: GRID * GRID, d: 2, weights: null, k: 0 });
+  }
+
+  async function draw() {
+    const Plotly = await loadPlotly(current.data.plotly);
+    if (closed) return;
+    const { points, labels } = current.data;
+    if (drawn?.encoded !== points) {
+      drawn = { encoded: points, points: floats(points), labels: new Uint8Array(fromBase64(labels)) };
+    }
+    const config = { responsive: true, displaylogo: false, scrollZoom: true,
+      modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
+    plot = await Plotly.react(surface, traces(), layout(), config);
+    if (closed) Plotly.purge(surface);
+    pad.dataset.ready = labels.length ? "true" : "false";
+  }
+
+  let shown = null;
+  return {
+    update(component) {
+      current = component;
+      const { data } = component;
+      store.offer(data);
+      if (data.grid && !background) askForGrid();
+      const wanted = JSON.stringify([data.points.length, data.selected, data.ellipse,
+        data.neighbours, data.grid, getComputedStyle(root).color]);
+      if (wanted === shown) return;
+      shown = wanted;
+      if (plot && drawn?.encoded === data.points && data.theme === drawn.theme) relayout();
+      else draw().catch((error) => showError(root, error.message));
+    },
+    close() {
+      closed = true;
+      clearTimeout(pending);
+      if (plot) window.Plotly.purge(surface);
+    },
+  };
+}
+
+export default instances(buildMap);

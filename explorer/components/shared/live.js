@@ -1,0 +1,334 @@
+/* The browser's end of the live channel, shared by every component.
+ *
+ * Each component's script begins with this file, so everything that must exist once per page (the
+ * socket, the stores) hangs on `window.latentLive`. Frames are laid out in explorer/live/protocol.py.
+ */
+
+const PROTOCOL_VERSION = 1;
+const HEADER_BYTES = 16;
+const Kind = { PIXELS: 0, ERROR: 1, REPLACED: 2 };
+const RETRY_MS = [250, 500, 1000, 2000];
+const GIVE_UP_AFTER = 4; // failures before a socket that never opened is called impossible
+
+function packRequest(id, view, { model, z, n, d, weights, k }) {
+  const name = new TextEncoder().encode(model);
+  const start = HEADER_BYTES + Math.ceil(name.length / 4) * 4;
+  const buffer = new ArrayBuffer(start + 4 * n * (d + k));
+  const head = new DataView(buffer);
+  head.setUint8(0, PROTOCOL_VERSION);
+  head.setUint8(1, name.length);
+  head.setUint16(2, view, true);
+  head.setUint32(4, id, true);
+  head.setUint16(8, n, true);
+  head.setUint16(10, d, true);
+  head.setUint16(12, k, true);
+  new Uint8Array(buffer, HEADER_BYTES).set(name);
+  new Float32Array(buffer, start, n * d).set(z);
+  if (k) new Float32Array(buffer, start + 4 * n * d, n * k).set(weights);
+  return buffer;
+}
+
+function unpackAnswer(buffer) {
+  const head = new DataView(buffer);
+  const kind = head.getUint8(1);
+  return {
+    kind,
+    n: head.getUint16(2, true),
+    id: head.getUint32(4, true),
+    height: head.getUint16(8, true),
+    width: head.getUint16(10, true),
+    channels: head.getUint8(12),
+    pixels: new Uint8Array(buffer, HEADER_BYTES),
+    message:
+      kind === Kind.ERROR ? new TextDecoder().decode(buffer.slice(HEADER_BYTES)) : "",
+  };
+}
+
+/* One WebSocket for the whole page. It reconnects by itself; what was in flight is asked again by
+ * the views. State: connecting, open, lost (was open before) or impossible (never opened). */
+class Channel {
+  constructor(path) {
+    this.url = new URL(path, window.location.href);
+    this.url.protocol = this.url.protocol === "https:" ? "wss:" : "ws:";
+    this.waiting = new Map();
+    this.listeners = new Set();
+    this.ids = 0;
+    this.views = 0;
+    this.failures = 0;
+    this.state = "connecting";
+    this.connect();
+  }
+
+  connect() {
+    const socket = new WebSocket(this.url);
+    socket.binaryType = "arraybuffer";
+    socket.onopen = () => {
+      this.failures = 0;
+      this.opened = true;
+      this.setState("open");
+    };
+    socket.onmessage = ({ data }) => {
+      const answer = unpackAnswer(data);
+      const settle = this.waiting.get(answer.id);
+      this.waiting.delete(answer.id);
+      settle?.(answer);
+    };
+    socket.onclose = () => {
+      const unanswered = [...this.waiting.values()];
+      this.waiting.clear();
+      this.failures += 1;
+      const impossible = !this.opened && this.failures >= GIVE_UP_AFTER;
+      this.setState(this.opened ? "lost" : impossible ? "impossible" : "connecting");
+      unanswered.forEach((settle) => settle(null));
+      const pause = RETRY_MS[Math.min(this.failures, RETRY_MS.length) - 1];
+      setTimeout(() => this.connect(), impossible ? 30000 : pause);
+    };
+    this.socket = socket;
+  }
+
+  setState(state) {
+    this.state = state;
+    this.listeners.forEach((listener) => listener(state));
+  }
+
+  newView() {
+    this.views = (this.views + 1) % 0xffff;
+    return this.views;
+  }
+
+  /* Resolves to the answer, or to null where the socket closed before it came. */
+  ask(view, request) {
+    return new Promise((resolve) => {
+      this.ids = (this.ids + 1) % 0xffffffff;
+      this.waiting.set(this.ids, resolve);
+      this.socket.send(packRequest(this.ids, view, request));
+    });
+  }
+}
+
+/* Streamlit's own channel, for where a proxy lets no WebSocket of ours through: the same frames,
+ * in base64, as component state; one rerun per picture. */
+class Fallback {
+  constructor() {
+    this.queue = [];
+  }
+
+  ask(view, request) {
+    return new Promise((resolve) => {
+      this.queue.push({ frame: toBase64(packRequest(this.queue.length, view, request)), resolve });
+      this.pump();
+    });
+  }
+
+  pump() {
+    if (this.asked || !this.queue.length) return;
+    this.asked = this.queue.shift();
+    this.component.setStateValue("ask", this.asked.frame);
+  }
+
+  update(component) {
+    this.component = component;
+    const { reply } = component.data;
+    if (!this.asked || !reply || reply.ask !== this.asked.frame) return;
+    this.asked.resolve(unpackAnswer(fromBase64(reply.answer)));
+    this.asked = null;
+    this.pump();
+  }
+}
+
+/* What one canvas, or one set of canvases, wants to show. At most one request is in flight; while
+ * it is, only the newest wish is kept. */
+class View {
+  constructor(channel, fallback, onAnswer) {
+    this.channel = channel;
+    this.fallback = fallback;
+    this.onAnswer = onAnswer;
+    this.id = channel.newView();
+    this.pump = this.pump.bind(this);
+    channel.listeners.add(this.pump);
+  }
+
+  want(request) {
+    this.wish = request;
+    this.pump();
+  }
+
+  async pump() {
+    if (this.busy || !this.wish) return;
+    const { state } = this.channel;
+    const road = state === "open" ? this.channel : state === "impossible" ? this.fallback : null;
+    if (!road) return; // wait: the channel calls again when its state changes
+    const request = this.wish;
+    this.wish = null;
+    this.busy = true;
+    const answer = await road.ask(this.id, request);
+    this.busy = false;
+    if (answer === null) this.wish ??= request;
+    else if (answer.kind !== Kind.REPLACED) this.onAnswer(answer, request);
+    this.pump();
+  }
+
+  close() {
+    this.wish = null;
+    this.channel.listeners.delete(this.pump);
+  }
+}
+
+/* The latent that several components of a page share: one of them sets it, the others follow. */
+class Store {
+  constructor() {
+    this.z = null;
+    this.weights = null;
+    this.token = null;
+    this.followers = new Set();
+  }
+
+  /* Python's value; taken once per token, so that a rerun never undoes what the hand has done. */
+  offer({ z, weights, token }) {
+    if (token === this.token) return;
+    this.token = token;
+    this.set(Float32Array.from(z), weights ? Float32Array.from(weights) : null);
+  }
+
+  set(z, weights = this.weights) {
+    this.z = z;
+    this.weights = weights;
+    this.followers.forEach((follow) => follow());
+  }
+
+  follow(listener) {
+    this.followers.add(listener);
+    if (this.z) listener();
+    return () => this.followers.delete(listener);
+  }
+}
+
+function live(path) {
+  window.latentLive ??= { channel: new Channel(path), stores: new Map() };
+  return window.latentLive;
+}
+
+function storeOf(group) {
+  const { stores } = window.latentLive;
+  if (!stores.has(group)) stores.set(group, new Store());
+  return stores.get(group);
+}
+
+/* Streamlit calls a component's default export again for every rerun. This makes of it an object
+ * that is built once, told of new data, and closed at the end. */
+function instances(build) {
+  const alive = new WeakMap();
+  return (component) => {
+    const { parentElement, data } = component;
+    const { channel } = live(data.socket);
+    let instance = alive.get(parentElement);
+    if (!instance) {
+      const fallback = new Fallback();
+      const views = [];
+      instance = build({
+        component,
+        root: parentElement.querySelector(".latent"),
+        newView: (onAnswer) => {
+          const view = new View(channel, fallback, onAnswer);
+          views.push(view);
+          return view;
+        },
+      });
+      const stopStatus = showStatus(parentElement.querySelector(".latent-status"), channel);
+      instance.fallback = fallback;
+      instance.end = () => {
+        alive.delete(parentElement);
+        views.forEach((view) => view.close());
+        stopStatus();
+        instance.close?.();
+      };
+      alive.set(parentElement, instance);
+    }
+    instance.fallback.update(component);
+    instance.update(component);
+    return instance.end;
+  };
+}
+
+function showStatus(element, channel) {
+  const words = {
+    connecting: "",
+    open: "",
+    lost: "The server is not answering. Reconnecting…",
+    impossible:
+      "No live channel through this network: pictures come through Streamlit, one per step.",
+  };
+  const show = (state) => {
+    element.textContent = words[state];
+  };
+  show(channel.state);
+  channel.listeners.add(show);
+  return () => channel.listeners.delete(show);
+}
+
+function showError(root, message) {
+  const element = root.parentElement.querySelector(".latent-status");
+  element.textContent = message;
+}
+
+function toBase64(buffer) {
+  let text = "";
+  for (const byte of new Uint8Array(buffer)) text += String.fromCharCode(byte);
+  return btoa(text);
+}
+
+function fromBase64(text) {
+  return Uint8Array.from(atob(text), (character) => character.charCodeAt(0)).buffer;
+}
+
+function floats(base64) {
+  return new Float32Array(fromBase64(base64));
+}
+
+/* Paint image i of an answer on a canvas, at its own size; CSS scales it without smoothing. */
+function paint(canvas, { height, width, channels, pixels }, i = 0, x = 0) {
+  const context = canvas.getContext("2d");
+  const image = context.createImageData(width, height);
+  const offset = i * height * width * channels;
+  for (let p = 0; p < height * width; p++) {
+    for (let c = 0; c < 3; c++) {
+      image.data[4 * p + c] = pixels[offset + p * channels + (channels === 1 ? 0 : c)];
+    }
+    image.data[4 * p + 3] = 255;
+  }
+  context.putImageData(image, x, 0);
+}
+
+/* Say that a canvas shows something new: tests, benchmarks and assistive scripts listen. */
+function announce(canvas) {
+  canvas.dataset.painted = Number(canvas.dataset.painted ?? 0) + 1;
+  canvas.dispatchEvent(new CustomEvent("latent-painted", { bubbles: true, composed: true }));
+}
+
+function element(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name === "text") made.textContent = value;
+    else if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
+    else if (value !== undefined && value !== null) made.setAttribute(name, value);
+  }
+  made.append(...children);
+  return made;
+}
+
+/* A canvas for images (channels, height, width), `count` of them side by side. */
+function imageCanvas([, height, width], label, testid, count = 1) {
+  return element("canvas", {
+    width: width * count,
+    height,
+    role: "img",
+    "aria-label": label,
+    "data-testid": testid,
+  });
+}
+
+function repeatRow(row, n) {
+  const out = new Float32Array(row.length * n);
+  for (let i = 0; i < n; i++) out.set(row, i * row.length);
+  return out;
+}

@@ -1,0 +1,85 @@
+"""Geometry of the latent space: straight and great-circle paths, neighbours, density."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.neighbors import NearestNeighbors
+
+Array = NDArray[np.float32]
+
+
+def sample_z(seed: int, latent_dim: int) -> Array:
+    """The latent (d,) that a seed stands for: N(0, 1), the same on every machine."""
+    return np.random.default_rng(seed).standard_normal(latent_dim).astype(np.float32)
+
+
+def lerp(a: Array, b: Array, t: Array) -> Array:
+    """Straight line from a (d,) to b (d,) at t (n,) in [0, 1] -> (n, d)."""
+    t = np.asarray(t, np.float32)[:, None]
+    return ((1 - t) * a + t * b).astype(np.float32)
+
+
+def slerp(a: Array, b: Array, t: Array) -> Array:
+    """Great circle from a (d,) to b (d,) at t (n,) in [0, 1] -> (n, d).
+
+    Directions are interpolated on the sphere (Shoemake 1985) and lengths linearly, so both ends
+    are met exactly and the path keeps the length that Gaussian codes have (White 2016,
+    arXiv:1609.04468). Where a direction is undefined (a zero vector, opposite or equal
+    directions), the straight line is taken.
+    """
+    t = np.asarray(t, np.float64)[:, None]
+    length_a, length_b = float(np.linalg.norm(a)), float(np.linalg.norm(b))
+    if min(length_a, length_b) < 1e-8:
+        return lerp(a, b, t[:, 0])
+    unit_a, unit_b = a / length_a, b / length_b
+    angle = np.arccos(np.clip(np.dot(unit_a, unit_b), -1.0, 1.0))
+    if angle < 1e-4 or np.pi - angle < 1e-4:
+        return lerp(a, b, t[:, 0])
+    direction = (np.sin((1 - t) * angle) * unit_a + np.sin(t * angle) * unit_b) / np.sin(angle)
+    return (((1 - t) * length_a + t * length_b) * direction).astype(np.float32)
+
+
+PATHS = {"linear": lerp, "spherical": slerp}
+
+
+def path(kind: str, a: Array, b: Array, frames: int) -> Array:
+    """``frames`` codes (frames, d) from a to b, both included; kind is linear or spherical."""
+    return PATHS[kind](a, b, np.linspace(0, 1, frames, dtype=np.float32))
+
+
+def class_mix(a: int, b: int, frames: int, num_classes: int) -> Array:
+    """Class weights (frames, k) that go from class a to class b, each row summing to 1."""
+    eye = np.eye(num_classes, dtype=np.float32)
+    return lerp(eye[a], eye[b], np.linspace(0, 1, frames, dtype=np.float32))
+
+
+@dataclass(frozen=True)
+class CodeIndex:
+    """Neighbour search among real codes."""
+
+    codes: Array
+    """(n, d)."""
+    search: NearestNeighbors
+    """Fitted on ``codes``."""
+    radius: float
+    """Half of the codes have their 20th neighbour within it: what "near" means here."""
+
+    def neighbours(self, z: Array, k: int) -> NDArray[np.int64]:
+        """Indices (k,) of the codes nearest to z (d,), nearest first."""
+        return self.search.kneighbors(z[None], k, return_distance=False)[0]
+
+    def density(self, z: Array) -> NDArray[np.int64]:
+        """How many real codes lie within ``radius`` of each row of z (n, d) -> (n,)."""
+        found = self.search.radius_neighbors(z, self.radius, return_distance=False)
+        return np.array([len(indices) for indices in found])
+
+
+def index_codes(codes: Array) -> CodeIndex:
+    """Prepare neighbour search among codes (n, d) with n > 20."""
+    search = NearestNeighbors().fit(codes)
+    sample = codes[:: max(len(codes) // 1000, 1)]
+    distances, _ = search.kneighbors(sample, 21)  # the first neighbour is the code itself
+    return CodeIndex(codes, search, float(np.median(distances[:, 20])))

@@ -1,0 +1,132 @@
+"""Links: one table of everything that a URL remembers, and its way in and out.
+
+The value of a key lives in ``st.session_state`` under the key's own name. A link that cannot be
+read in full is used as far as it goes, and says what it left out.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+
+@dataclass(frozen=True)
+class Key:
+    """One thing a link remembers."""
+
+    name: str
+    """Name in the URL and in the session's state."""
+    default: Any
+    """Value where the URL is silent; never written into one."""
+    read: Callable[[str], Any]
+    """Text of the URL -> value; raises ValueError outside the key's range."""
+    write: Callable[[Any], str] = str
+    """Value -> text of the URL."""
+
+
+def integer(least: int, most: int) -> Callable[[str], int]:
+    """Whole numbers from ``least`` to ``most``."""
+
+    def read(text: str) -> int:
+        value = int(text)
+        if not least <= value <= most:
+            raise ValueError(f"from {least} to {most}")
+        return value
+
+    return read
+
+
+def pattern(expression: str) -> Callable[[str], str]:
+    """Text that matches a regular expression as a whole."""
+
+    def read(text: str) -> str:
+        if not re.fullmatch(expression, text):
+            raise ValueError(f"not of the form {expression}")
+        return text
+
+    return read
+
+
+def read_floats(text: str) -> list[float]:
+    """Numbers joined by underscores, at most 4,096, each finite and within ±10."""
+    values = [float(part) for part in text.split("_")]
+    if len(values) > 4096 or not all(math.isfinite(v) and abs(v) <= 10 for v in values):
+        raise ValueError("up to 4,096 numbers from -10 to 10")
+    return values
+
+
+def write_floats(values: Iterable[float]) -> str:
+    """Numbers with three decimals, joined by underscores."""
+    return "_".join(f"{value:.3f}".rstrip("0").rstrip(".") for value in values)
+
+
+def read_fraction(text: str) -> float:
+    """A number from 0 to 1."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise ValueError("from 0 to 1")
+    return value
+
+
+PICK = r"(test|sample)-\d{1,6}|seed-\d{1,9}|code-[-\d._]{1,400}"
+"""A picked image: one of the gallery's, a random latent's, or an uploaded picture's code."""
+
+KEYS: dict[str, Key] = {
+    key.name: key
+    for key in (
+        Key("model", "", pattern(r"[A-Za-z0-9._-]{1,100}")),
+        Key("seed", 0, integer(0, 2**31 - 1)),
+        Key("z", None, read_floats, write_floats),
+        Key("class", 0, integer(0, 999)),
+        Key("selected", "", pattern(r"(test|sample)-\d{1,6}")),
+        Key("grid", False, lambda text: bool(integer(0, 1)(text)), lambda on: str(int(on))),
+        Key("a", "", pattern(PICK)),
+        Key("b", "", pattern(PICK)),
+        Key("frames", 9, integer(3, 21)),
+        Key("path", "linear", pattern("linear|spherical")),
+        Key("at", 0.0, read_fraction, lambda value: f"{value:.3f}"),
+        Key("text", "2026", pattern(r"\d{1,12}")),
+        Key("from", 3, integer(0, 999)),
+        Key("to", 8, integer(0, 999)),
+    )
+}
+
+PAGE_KEYS: dict[str, tuple[str, ...]] = {
+    "map": ("model", "z", "seed", "selected", "grid"),
+    "sliders": ("model", "z", "seed", "class"),
+    "morph": ("model", "a", "b", "frames", "path", "at", "from", "to"),
+    "digits": ("model", "z", "seed", "text", "from", "to", "at"),
+}
+"""What the link of each page carries."""
+
+
+def restore() -> None:
+    """Take the URL's values into the session, once, and give every other key its default."""
+    if "link_problems" in st.session_state:
+        return
+    problems = []
+    for key in KEYS.values():
+        value = key.default
+        if key.name in st.query_params:
+            try:
+                value = key.read(st.query_params[key.name])
+            except ValueError as error:
+                problems.append(f"{key.name} ({error})")
+        st.session_state[key.name] = value
+    st.session_state["link_problems"] = problems
+
+
+def publish(page: str) -> None:
+    """Write the page's state into the URL, so that its address is its link."""
+    wanted = {}
+    for name in PAGE_KEYS[page]:
+        key, value = KEYS[name], st.session_state[name]
+        if value != key.default:
+            wanted[name] = key.write(value)
+    if st.query_params.to_dict() != wanted:
+        st.query_params.from_dict(wanted)

@@ -1,0 +1,67 @@
+"""A morph as a recipe that reproduces it, without Streamlit."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+from explorer import latent, pictures
+from training.checkpoint import Checkpoint
+
+
+class End(BaseModel):
+    """One end of a morph."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    z: list[float]
+    """The latent (d,)."""
+    image: str
+    """Where it comes from: test-12, sample-12, seed-12 or code-... (an upload's code)."""
+    label: Annotated[int, Field(ge=0)] | None = None
+    """The class asked for, where the model is conditional."""
+
+
+class Morph(BaseModel):
+    """Everything that determines a morph's frames."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: str
+    """Name of the checkpoint."""
+    weights_sha256: str
+    """Hash of the weights it was made with."""
+    path: Literal["linear", "spherical"]
+    """Straight line or great circle."""
+    frames: Annotated[int, Field(ge=3, le=21)]
+    """Images from one end to the other, both included."""
+    a: End
+    """Where it starts."""
+    b: End
+    """Where it ends."""
+
+    def codes(self, n: int) -> latent.Array:
+        """``n`` latents (n, d) along the path."""
+        ends = (np.array(end.z, np.float32) for end in (self.a, self.b))
+        return latent.path(self.path, *ends, n)
+
+    def mix(self, n: int, num_classes: int) -> latent.Array | None:
+        """Class weights (n, k) along the path; None for an unconditional model."""
+        if not num_classes or self.a.label is None or self.b.label is None:
+            return None
+        return latent.class_mix(self.a.label, self.b.label, n, num_classes)
+
+    def render(self, opened: Checkpoint) -> pictures.Pixels:
+        """The frames (frames, H, W, C).
+
+        Raises ValueError where ``opened`` is not the model, or not the weights, it was made with.
+        """
+        if opened.card.files["weights.safetensors"].sha256 != self.weights_sha256:
+            raise ValueError(f"this recipe was made with other weights of {self.model}")
+        mix = self.mix(self.frames, opened.card.num_classes)
+        condition = None if mix is None else torch.from_numpy(mix)
+        images = opened.decode(torch.from_numpy(self.codes(self.frames)), condition)
+        return pictures.to_pixels(images.cpu().numpy())

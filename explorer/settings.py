@@ -1,0 +1,21 @@
+"""Where data and checkpoints are: options of the command line, carried by two variables."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from training.checkpoint import shipped
+from training.data import data_root
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+def checkpoints_dir() -> Path:
+    """LATENT_CHECKPOINTS, else the shipped checkpoints."""
+    return Path(os.environ.get("LATENT_CHECKPOINTS") or shipped())
+
+
+def data_dir() -> Path:
+    """LATENT_DATA, else ``data``."""
+    return data_root()

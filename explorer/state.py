@@ -1,0 +1,64 @@
+"""The page's latent and class as Python has them, between one settled value and the next."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from explorer import latent
+from explorer.components import shared
+from training.checkpoint import Card
+
+
+def model_name() -> str:
+    """Name of the model that the sidebar has chosen."""
+    return st.session_state["model"]
+
+
+def z_of(card: Card) -> latent.Array:
+    """The latent (d,): what was settled on, else what the seed stands for."""
+    z = st.session_state["z"]
+    if z is not None and len(z) == card.latent_dim:
+        return np.array(z, np.float32)
+    return latent.sample_z(st.session_state["seed"], card.latent_dim)
+
+
+def weights_of(card: Card) -> latent.Array | None:
+    """Class weights (k,) of the chosen class; None where the model is unconditional."""
+    if not card.num_classes:
+        return None
+    return np.eye(card.num_classes, dtype=np.float32)[class_of(card)]
+
+
+def class_of(card: Card) -> int:
+    """The chosen class, within what the model knows."""
+    return min(st.session_state["class"], max(card.num_classes - 1, 0))
+
+
+def settle(value: dict[str, Any]) -> None:
+    """Take what the user has settled on in a component."""
+    st.session_state["z"] = [round(float(v), 3) for v in value["z"]]
+    if value.get("weights"):
+        st.session_state["class"] = int(np.argmax(value["weights"]))
+
+
+def move(z: list[float] | None) -> None:
+    """Move the latent from Python; None goes back to the seed's. The page's components follow."""
+    st.session_state["z"] = z
+    st.session_state["token"] = uuid.uuid4().hex
+
+
+def randomise() -> None:
+    """Draw a new seed and go to the latent that it stands for."""
+    st.session_state["seed"] = int(np.random.default_rng().integers(2**31))
+    move(None)
+
+
+def components_data(page: str, name: str, card: Card) -> dict[str, Any]:
+    """What every component of a page is told (see `explorer.components.shared`)."""
+    st.session_state.setdefault("token", uuid.uuid4().hex)
+    token = f"{st.session_state['token']}/{name}"
+    return shared(page, name, card, z_of(card), weights_of(card), token)

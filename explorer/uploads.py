@@ -1,0 +1,81 @@
+"""Pictures that people bring: bounded, decoded safely, and made to look like MNIST."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+MAX_BYTES = 2 << 20
+MAX_PIXELS = 16_000_000
+INK_BOX = 20
+"""MNIST fits its digits into 20 x 20 pixels, centred by mass in 28 x 28."""
+
+
+class UploadError(ValueError):
+    """A picture that cannot be used; the message says why and what would do."""
+
+
+def read_digit(blob: bytes, size: int = 28) -> NDArray[np.uint8]:
+    """A PNG, JPEG or WebP of a digit as MNIST would hold it: uint8 (size, size), ink bright.
+
+    Dark ink on a light ground is inverted; the ink is cropped, scaled and centred by its mass.
+    Raises UploadError for anything else than one readable picture with ink on it.
+    """
+    ink = _ink(_open(blob))
+    box = Image.fromarray(ink).getbbox()
+    if box is None:
+        raise UploadError("The picture is blank: nothing stands out from its background.")
+    digit = Image.fromarray(ink).crop(box)
+    inner = round(INK_BOX * size / 28)
+    digit = ImageOps.contain(digit, (inner, inner), Image.Resampling.LANCZOS)
+    return _centred(np.asarray(digit), size)
+
+
+def _open(blob: bytes) -> Image.Image:
+    """Decode, with transparent parts on white, as 8-bit grey."""
+    if len(blob) > MAX_BYTES:
+        raise UploadError(f"The file has {len(blob) / 2**20:.1f} MB; up to 2 MB can be read.")
+    try:
+        with Image.open(io.BytesIO(blob), formats=("PNG", "JPEG", "WEBP")) as image:
+            if image.width * image.height > MAX_PIXELS:  # known before any pixel is decoded
+                raise UploadError(
+                    f"The picture has {image.width} x {image.height} pixels; "
+                    f"up to {MAX_PIXELS // 1_000_000} million can be read."
+                )
+            rgba = ImageOps.exif_transpose(image).convert("RGBA")
+    except UnidentifiedImageError:
+        raise UploadError("This is not a PNG, JPEG or WebP picture.") from None
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        if isinstance(error, UploadError):
+            raise
+        raise UploadError(f"The picture is damaged and cannot be read ({error}).") from error
+    white = Image.new("RGBA", rgba.size, "white")
+    return Image.alpha_composite(white, rgba).convert("L")
+
+
+def _ink(image: Image.Image) -> NDArray[np.uint8]:
+    """Bright ink on black: inverted where the border is bright, stretched, noise removed."""
+    pixels = np.asarray(image).astype(np.float32)
+    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    ground = float(np.median(border))
+    ink = np.abs(pixels - ground)
+    if ink.max() < 25:  # a tenth of full contrast: paper texture, not ink
+        return np.zeros_like(ink, np.uint8)
+    ink = ink / ink.max()
+    return (np.where(ink < 0.15, 0, ink) * 255).astype(np.uint8)
+
+
+def _centred(digit: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Place ``digit`` so that its centre of mass is the middle of a (size, size) image."""
+    height, width = digit.shape
+    mass = digit.astype(np.float64)
+    top = size / 2 - 0.5 - (mass.sum(1) @ np.arange(height)) / mass.sum()
+    left = size / 2 - 0.5 - (mass.sum(0) @ np.arange(width)) / mass.sum()
+    row = int(np.clip(round(top), 0, size - height))
+    column = int(np.clip(round(left), 0, size - width))
+    out = np.zeros((size, size), np.uint8)
+    out[row : row + height, column : column + width] = digit
+    return out
