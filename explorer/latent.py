@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.neighbors import NearestNeighbors
+from scipy.spatial import KDTree  # scikit-learn's would take 140 MB more
 
 Array = NDArray[np.float32]
 
@@ -18,8 +18,8 @@ def sample_z(seed: int, latent_dim: int) -> Array:
 
 def lerp(a: Array, b: Array, t: Array) -> Array:
     """Straight line from a (d,) to b (d,) at t (n,) in [0, 1] -> (n, d)."""
-    t = np.asarray(t, np.float32)[:, None]
-    return ((1 - t) * a + t * b).astype(np.float32)
+    s = t[:, None]
+    return ((1 - s) * a + s * b).astype(np.float32)
 
 
 def slerp(a: Array, b: Array, t: Array) -> Array:
@@ -30,16 +30,17 @@ def slerp(a: Array, b: Array, t: Array) -> Array:
     arXiv:1609.04468). Where a direction is undefined (a zero vector, opposite or equal
     directions), the straight line is taken.
     """
-    t = np.asarray(t, np.float64)[:, None]
-    length_a, length_b = float(np.linalg.norm(a)), float(np.linalg.norm(b))
+    length_a, length_b = (float(np.linalg.norm(end.astype(np.float64))) for end in (a, b))
     if min(length_a, length_b) < 1e-8:
-        return lerp(a, b, t[:, 0])
-    unit_a, unit_b = a / length_a, b / length_b
+        return lerp(a, b, t)
+    # In float64, or the ends would be missed by a rounding error.
+    unit_a, unit_b = a.astype(np.float64) / length_a, b.astype(np.float64) / length_b
     angle = np.arccos(np.clip(np.dot(unit_a, unit_b), -1.0, 1.0))
     if angle < 1e-4 or np.pi - angle < 1e-4:
-        return lerp(a, b, t[:, 0])
-    direction = (np.sin((1 - t) * angle) * unit_a + np.sin(t * angle) * unit_b) / np.sin(angle)
-    return (((1 - t) * length_a + t * length_b) * direction).astype(np.float32)
+        return lerp(a, b, t)
+    s = t.astype(np.float64)[:, None]
+    direction = (np.sin((1 - s) * angle) * unit_a + np.sin(s * angle) * unit_b) / np.sin(angle)
+    return (((1 - s) * length_a + s * length_b) * direction).astype(np.float32)
 
 
 PATHS = {"linear": lerp, "spherical": slerp}
@@ -60,26 +61,23 @@ def class_mix(a: int, b: int, frames: int, num_classes: int) -> Array:
 class CodeIndex:
     """Neighbour search among real codes."""
 
-    codes: Array
-    """(n, d)."""
-    search: NearestNeighbors
-    """Fitted on ``codes``."""
+    tree: KDTree
+    """Built on the codes (n, d)."""
     radius: float
     """Half of the codes have their 20th neighbour within it: what "near" means here."""
 
     def neighbours(self, z: Array, k: int) -> NDArray[np.int64]:
         """Indices (k,) of the codes nearest to z (d,), nearest first."""
-        return self.search.kneighbors(z[None], k, return_distance=False)[0]
+        return np.atleast_1d(self.tree.query(z, k)[1])
 
     def density(self, z: Array) -> NDArray[np.int64]:
         """How many real codes lie within ``radius`` of each row of z (n, d) -> (n,)."""
-        found = self.search.radius_neighbors(z, self.radius, return_distance=False)
-        return np.array([len(indices) for indices in found])
+        return self.tree.query_ball_point(z, self.radius, return_length=True)
 
 
 def index_codes(codes: Array) -> CodeIndex:
     """Prepare neighbour search among codes (n, d) with n > 20."""
-    search = NearestNeighbors().fit(codes)
+    tree = KDTree(codes)
     sample = codes[:: max(len(codes) // 1000, 1)]
-    distances, _ = search.kneighbors(sample, 21)  # the first neighbour is the code itself
-    return CodeIndex(codes, search, float(np.median(distances[:, 20])))
+    distances, _ = tree.query(sample, 21)  # the first neighbour is the code itself
+    return CodeIndex(tree, float(np.median(distances[:, 20])))

@@ -67,13 +67,13 @@ def _codes(
     name: str, root: str, source: str, _gallery: Gallery
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.uint8]]:
     opened = checkpoint(name)
-    atlas = opened.atlas() if source == "test" else {}
-    labels = _gallery.data.labels.numpy().astype(np.uint8)
-    if atlas and np.array_equal(atlas["labels"].numpy(), labels):
-        return atlas["mu"].float().numpy(), atlas["log_var"].float().numpy(), labels
+    atlas = opened.atlas() if source == "test" and opened.card.recipe.dataset == "mnist" else {}
+    if atlas:
+        mu, log_var = atlas["mu"].float().numpy(), atlas["log_var"].float().numpy()
+        return mu, log_var, atlas["labels"].numpy()
     encoded = [opened.encode(x.float() / 255) for x in _gallery.data.images.split(500)]
     mu, log_var = (torch.cat(part).cpu().numpy() for part in zip(*encoded, strict=True))
-    return mu, log_var, labels
+    return mu, log_var, _gallery.data.labels.numpy().astype(np.uint8)
 
 
 def code_index(name: str) -> latent.CodeIndex:

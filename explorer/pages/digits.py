@@ -78,7 +78,6 @@ def _typed(name: str, card: Card, data: dict) -> None:
     known = [character for character in text if character in card.classes]
     if len(known) < len(text):
         st.warning(f"Only {', '.join(card.classes)} can be drawn; the rest is left out.")
-    st.session_state["typed"] = "".join(known)
     if not known:
         return
     labels = [card.classes.index(character) for character in known]

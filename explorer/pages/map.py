@@ -32,7 +32,7 @@ def page() -> None:
     )
     parts.data_notice(images)
     data = state.components_data("map", name, card)
-    selected = _selected(images)
+    selected = _selected(images, len(mu))
     near = (
         resources.code_index(name).neighbours(mu[selected], NEIGHBOURS + 1)
         if (selected >= 0)
@@ -69,10 +69,10 @@ def _settled(value: dict[str, Any], images: gallery.Gallery) -> None:
         st.session_state["selected"] = f"{images.source}-{int(value['selected'])}"
 
 
-def _selected(images: gallery.Gallery) -> int:
+def _selected(images: gallery.Gallery, count: int) -> int:
     """Index of the selected image among those shown, or -1."""
     source, _, index = st.session_state["selected"].partition("-")
-    if source != images.source or int(index) >= len(images.data):
+    if source != images.source or int(index) >= count:
         return -1
     return int(index)
 

@@ -3,6 +3,7 @@
 
 const GRID = 20; // decoded images along each side of the plane
 const KEY_STEP = 0.1;
+const STILL = 5; // CSS pixels: a press that moved further was a pan, not a click
 const KEYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
 const SYMBOLS = ["circle", "square", "diamond", "cross", "x", "triangle-up", "triangle-down",
   "pentagon", "star", "hexagon"];
@@ -34,7 +35,7 @@ function buildMap({ component, root, newView }) {
     role: "application",
     "aria-label":
       "Map of the latent space. Point to decode, click to select the nearest code, " +
-      "arrow keys move the point, Enter selects.",
+      "arrow keys move the point, Enter selects, digit keys switch classes on and off.",
   }, surface);
   root.replaceChildren(pad);
 
@@ -48,19 +49,30 @@ function buildMap({ component, root, newView }) {
     const z = at(event);
     if (z) store.set(z);
   });
+  let pressed = null;
+  pad.addEventListener("pointerdown", (event) => {
+    pressed = event;
+  }, true);
   pad.addEventListener("click", (event) => {
-    const z = at(event);
+    const moved = pressed
+      ? Math.hypot(event.clientX - pressed.clientX, event.clientY - pressed.clientY)
+      : 0;
+    const z = moved < STILL ? at(event) : null;
     if (z) select(z);
   });
   pad.addEventListener("keydown", (event) => {
-    if (event.key === "Enter" && store.z) return select(store.z);
+    if (!store.z || event.ctrlKey || event.metaKey || event.altKey) return;
     const move = KEYS[event.key];
-    if (!move || !store.z) return undefined;
-    event.preventDefault();
-    const step = event.shiftKey ? 5 * KEY_STEP : KEY_STEP;
-    store.set(Float32Array.of(store.z[0] + step * move[0], store.z[1] + step * move[1]));
-    settle();
-    return undefined;
+    if (move) {
+      event.preventDefault();
+      const step = event.shiftKey ? 5 * KEY_STEP : KEY_STEP;
+      store.set(Float32Array.of(store.z[0] + step * move[0], store.z[1] + step * move[1]));
+      settle();
+    } else if (event.key === "Enter") {
+      select(store.z);
+    } else if (/^[0-9]$/.test(event.key) && Number(event.key) < classes.length) {
+      toggle(Number(event.key));
+    }
   });
 
   /* Latent coordinates under the pointer, or null outside the axes. */
@@ -90,9 +102,6 @@ function buildMap({ component, root, newView }) {
   /* Index of the code nearest to z on screen, among the classes that are switched on. */
   function nearestShown(z) {
     const { points, labels } = drawn;
-    const hidden = new Set(
-      surface.data.filter((t) => t.visible === "legendonly").map((t) => t.meta),
-    );
     const { xaxis, yaxis } = surface._fullLayout;
     const scale = [xaxis._length / (xaxis.range[1] - xaxis.range[0]),
       yaxis._length / (yaxis.range[1] - yaxis.range[0])];
@@ -110,13 +119,30 @@ function buildMap({ component, root, newView }) {
     return best;
   }
 
+  /* Classes that are switched off, by the legend or by a digit key. */
+  const hidden = new Set();
+  function toggle(c) {
+    if (!hidden.delete(c)) hidden.add(c);
+    showClasses();
+  }
+  function isolate(c) {
+    const alone = hidden.size === classes.length - 1 && !hidden.has(c);
+    hidden.clear();
+    if (!alone) classes.forEach((_, other) => other !== c && hidden.add(other));
+    showClasses();
+  }
+  function showClasses() {
+    window.Plotly.restyle(surface, { visible: classes.map((_, c) => shownOrNot(c)) });
+  }
+  const shownOrNot = (c) => (hidden.has(c) ? "legendonly" : true);
+
   function traces() {
     const { points, labels } = drawn;
     const made = classes.map((name, c) => ({
-      type: "scattergl",
+      type: hasWebGL() ? "scattergl" : "scatter",
       mode: "markers",
       name,
-      meta: c,
+      visible: shownOrNot(c),
       x: [],
       y: [],
       hoverinfo: "skip",
@@ -143,7 +169,7 @@ function buildMap({ component, root, newView }) {
       font: { color: ink, family: style.fontFamily, size: 14 },
       hovermode: false,
       dragmode: "pan",
-      uirevision: model, // zoom and switched-off classes survive a rerun
+      uirevision: model, // the zoom survives a rerun
       legend: { itemsizing: "constant", title: { text: "class" } },
       xaxis: { ...axis, title: { text: "z₁" } },
       yaxis: { ...axis, title: { text: "z₂" }, scaleanchor: "x" },
@@ -214,24 +240,29 @@ function buildMap({ component, root, newView }) {
     }
     const config = { responsive: true, displaylogo: false, scrollZoom: true,
       modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
+    const first = !plot;
     plot = await Plotly.react(surface, traces(), layout(), config);
-    if (closed) Plotly.purge(surface);
-    pad.dataset.ready = labels.length ? "true" : "false";
+    if (closed) return Plotly.purge(surface);
+    if (first) {
+      // false: Plotly leaves the switching to us, so that keys and legend agree
+      plot.on("plotly_legendclick", ({ curveNumber }) => (toggle(curveNumber), false));
+      plot.on("plotly_legenddoubleclick", ({ curveNumber }) => (isolate(curveNumber), false));
+    }
+    pad.dataset.ready = "true";
+    return undefined;
   }
 
-  let shown = null;
+  let theme = null;
   return {
     update(component) {
       current = component;
       const { data } = component;
       store.offer(data);
       if (data.grid && !background) askForGrid();
-      const wanted = JSON.stringify([data.points.length, data.selected, data.ellipse,
-        data.neighbours, data.grid, getComputedStyle(root).color]);
-      if (wanted === shown) return;
-      shown = wanted;
-      if (plot && drawn?.encoded === data.points && data.theme === drawn.theme) relayout();
-      else draw().catch((error) => showError(root, error.message));
+      const ink = getComputedStyle(root).color;
+      if (drawn?.encoded === data.points && theme === ink) return relayout();
+      theme = ink;
+      return draw().catch((error) => showError(root, error.message));
     },
     close() {
       closed = true;
@@ -239,6 +270,10 @@ function buildMap({ component, root, newView }) {
       if (plot) window.Plotly.purge(surface);
     },
   };
+}
+
+function hasWebGL() {
+  return Boolean(document.createElement("canvas").getContext("webgl"));
 }
 
 export default instances(buildMap);

@@ -1,0 +1,162 @@
+"""A real server and a real Chromium for the tests in this folder."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, sync_playwright
+
+PROJECT = Path(__file__).resolve().parents[2]
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+FLAGS = [
+    "--no-sandbox",
+    "--use-angle=swiftshader",  # WebGL without a graphics card
+    "--enable-unsafe-swiftshader",
+    "--disable-background-networking",
+]
+TIMEOUT_MS = 30_000
+
+
+@dataclass
+class Server:
+    """The app in a process of its own, as a user starts it."""
+
+    port: int
+    """Where it listens, on 127.0.0.1."""
+    options: list[str] = field(default_factory=list)
+    """Further options of ``latent-explorer``."""
+    process: subprocess.Popen[bytes] | None = None
+    """Running server."""
+
+    @property
+    def url(self) -> str:
+        """Address of the first page."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        code = "from explorer.cli import main; main()"
+        command = [sys.executable, "-c", code, "--no-browser", "--port", str(self.port)]
+        self.process = subprocess.Popen(
+            [*command, *self.options],
+            cwd=PROJECT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, f"the server ended with {self.process.returncode}"
+            try:
+                with urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=2):
+                    return
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.1)
+        raise TimeoutError("the server did not answer within a minute")
+
+    def stop(self) -> None:
+        """Stop it and wait for its end."""
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(30)
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """Headless Chromium; skipped where there is none, unless LATENT_REQUIRE_BROWSER is set."""
+    path = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    if path is None:
+        reason = f"no Chromium on this computer: none of {', '.join(CHROMIUM)} is on the PATH"
+        if os.environ.get("LATENT_REQUIRE_BROWSER"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """The app on the shipped checkpoints."""
+    one = Server(free_port())
+    one.start()
+    yield one
+    one.stop()
+
+
+@pytest.fixture
+def context(chromium: Browser) -> Iterator[BrowserContext]:
+    """A fresh browser profile."""
+    with chromium.new_context(viewport={"width": 1400, "height": 1000}) as one:
+        one.set_default_timeout(TIMEOUT_MS)
+        yield one
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Iterator[Page]:
+    """A tab that must end without a single message in its console."""
+    messages: list[str] = []
+    one = context.new_page()
+    one.on("console", lambda message: messages.append(f"{message.type}: {message.text}"))
+    one.on("pageerror", lambda error: messages.append(f"exception: {error}"))
+    yield one
+    assert messages == []
+
+
+def canvas_of(page: Page | Locator, testid: str) -> Locator:
+    """The canvas with this data-testid, once it shows something."""
+    canvas = page.get_by_test_id(testid)
+    canvas.wait_for()
+    wait_painted(canvas)
+    return canvas
+
+
+def wait_painted(canvas: Locator, more_than: int = 0) -> int:
+    """Wait until a canvas was painted more than so many times; return how many."""
+    deadline = time.monotonic() + TIMEOUT_MS / 1000
+    while time.monotonic() < deadline:
+        painted = int(canvas.get_attribute("data-painted") or 0)
+        if painted > more_than:
+            return painted
+        time.sleep(0.02)
+    raise TimeoutError(f"painted {painted} times, not more than {more_than}")
+
+
+def pixels(canvas: Locator) -> NDArray[np.int16]:
+    """Grey values (H, W) of a canvas, 0 to 255."""
+    url = canvas.evaluate("c => c.toDataURL('image/png')")
+    picture = Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2])))
+    return np.asarray(picture.convert("RGB")).astype(np.int16)[..., 0]
+
+
+def settled_pixels(canvas: Locator) -> NDArray[np.int16]:
+    """Grey values of a canvas that has not been painted again for 300 ms."""
+    painted = wait_painted(canvas)
+    while True:
+        time.sleep(0.3)
+        if (again := wait_painted(canvas)) == painted:
+            return pixels(canvas)
+        painted = again

@@ -1,0 +1,127 @@
+"""Fixtures shared by all tests: real digits, a small tree of pictures, tiny trained checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from rich.progress import Progress
+
+from training.data import DataError, ImageData, data_root, load
+from training.loop import Run, fit
+from training.publish import publish
+from training.recipes import (
+    RECIPES,
+    ClassifierSpec,
+    ConvCGANSpec,
+    ConvVAESpec,
+    NetworkSpec,
+    Recipe,
+)
+
+
+@pytest.fixture(scope="session")
+def mnist() -> tuple[ImageData, ImageData]:
+    """MNIST's training and test sets, from LATENT_DATA or data/."""
+    root = data_root()
+    if not (root / "MNIST" / "raw").is_dir():
+        pytest.skip(f"MNIST is not in {root}: run `latent-train download`, or set LATENT_DATA")
+    try:
+        return load(root, "train"), load(root, "test")
+    except DataError as error:  # present but damaged is a failure, never a skip
+        pytest.fail(str(error))
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A class-per-folder tree of random 28x28 pictures: 3 classes, 8 to train on, 4 to test."""
+    root = tmp_path / "shapes"
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 8), ("test", 4)):
+        for name in ("bar", "cross", "dot"):
+            folder = root / split / name
+            folder.mkdir(parents=True)
+            for i in range(count):
+                pixels = rng.integers(0, 256, (28, 28), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / f"{i}.png")
+    return root
+
+
+def synthetic(n: int, seed: int, shape: tuple[int, int, int] = (1, 8, 8)) -> ImageData:
+    """Pictures whose left or right half is bright, by class."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(n) % 2
+    images = torch.randint(0, 60, (n, *shape), generator=generator, dtype=torch.uint8)
+    half = shape[2] // 2
+    images[labels == 0, :, :, :half] += 190
+    images[labels == 1, :, :, half:] += 190
+    return ImageData(images, labels, ("left", "right"), "halves")
+
+
+SPECS: dict[str, NetworkSpec] = {
+    "mnist-conv-vae-z2": ConvVAESpec(
+        latent_dim=2, channels=(4, 8), hidden=8, image_shape=(1, 8, 8)
+    ),
+    "mnist-cgan": ConvCGANSpec(
+        latent_dim=6,
+        num_classes=2,
+        generator_channels=8,
+        discriminator_channels=(4, 8),
+        image_shape=(1, 8, 8),
+    ),
+    "mnist-judge": ClassifierSpec(channels=(4, 8), num_classes=2, image_shape=(1, 8, 8)),
+}
+
+
+@pytest.fixture(scope="session")
+def halves() -> tuple[ImageData, ImageData]:
+    """96 training and 32 test pictures of 8x8, of two classes."""
+    return synthetic(96, 1), synthetic(32, 2)
+
+
+@pytest.fixture(scope="session")
+def tiny_recipe() -> Callable[..., Recipe]:
+    """``tiny_recipe(name, **changes)``: that recipe with a network that trains in an instant."""
+
+    def make(name: str, **changes: object) -> Recipe:
+        settings: dict = {
+            "network": SPECS[name],
+            "dataset": "halves",
+            "epochs": 2,
+            "batch_size": 16,
+            "bf16": False,  # which slows such small networks down
+        }
+        return replace(RECIPES[name], **(settings | changes))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def train_run(halves: tuple[ImageData, ImageData]) -> Callable[..., Run]:
+    """``train_run(recipe, seed=0)``: the finished run of a recipe on `halves`."""
+
+    def train(recipe: Recipe, seed: int = 0) -> Run:
+        *_, run = fit(recipe, *halves, Progress(disable=True), seed=seed)
+        return run
+
+    return train
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoints(
+    tmp_path_factory: pytest.TempPathFactory,
+    halves: tuple[ImageData, ImageData],
+    tiny_recipe: Callable[..., Recipe],
+    train_run: Callable[..., Run],
+) -> Path:
+    """A folder with a tiny VAE and CGAN, and a judge beside them; read-only: copy to tamper."""
+    root = tmp_path_factory.mktemp("checkpoints")
+    for name, spec in SPECS.items():
+        folder = root / ("judges" if isinstance(spec, ClassifierSpec) else "") / name
+        publish(train_run(tiny_recipe(name)), *halves, folder, root)
+    return root

