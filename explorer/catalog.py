@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,11 +37,19 @@ def scan(root: Path) -> Catalog:
         if folder.parent != root:
             continue  # judges score models, nobody explores them
         try:
-            cards[folder.name] = verify_files(folder)
+            card = verify_files(folder)
         except CheckpointError as error:
             problems[folder.name] = error.check
+            continue
+        if card.family != "classifier":
+            cards[folder.name] = card
     order = sorted(cards, key=lambda name: (cards[name].family != "vae", name))
     return Catalog(root, {name: cards[name] for name in order}, problems)
+
+
+def plain(text: str) -> str:
+    """Text from a card for use in Markdown: no link, image or HTML of a stranger's."""
+    return re.sub(r"([\\`*_\[\]<>#!$:~|])", r"\\\1", " ".join(text.split()))
 
 
 def describe(card: Card) -> str:
@@ -51,19 +60,21 @@ def describe(card: Card) -> str:
     asked = f", asked for one of {card.num_classes} classes" if card.num_classes else ""
     minutes = card.seconds / 60
     lines = [
-        f"**{recipe.title}** draws {height} x {width} {colour} images from "
+        f"**{plain(recipe.title)}** draws {height} x {width} {colour} images from "
         f"**{card.latent_dim} numbers**{asked}.",
-        f"Trained on {card.images_seen:,} images of {recipe.dataset.upper()} "
-        f"({card.epochs} passes) in {minutes:.0f} min on {card.device}.",
-        " · ".join(f"{name} {count:,} parameters" for name, count in card.parameters.items()),
+        f"Trained on {card.images_seen:,} images of {plain(recipe.dataset.upper())} "
+        f"({card.epochs} passes) in {minutes:.0f} min on {plain(card.device)}.",
+        " · ".join(
+            f"{plain(name)} {count:,} parameters" for name, count in card.parameters.items()
+        ),
     ]
     if recipe.report:
-        lines.append(f"From report {recipe.report}, {recipe.row}.")
+        lines.append(f"From report {plain(recipe.report)}, {plain(recipe.row)}.")
     lines += [
         _METRICS[name].format(value) for name, value in card.metrics.items() if name in _METRICS
     ]
     if card.notes:
-        lines.append(f"*{card.notes}*")
+        lines.append(f"*{plain(card.notes)}*")
     return "\n\n".join(lines)
 
 

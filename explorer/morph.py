@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from explorer import latent, pictures
 from training.checkpoint import Checkpoint
@@ -17,7 +17,7 @@ class End(BaseModel):
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    z: list[float]
+    z: Annotated[list[float], Field(min_length=1, max_length=4096)]
     """The latent (d,)."""
     image: str
     """Where it comes from: test-12, sample-12, seed-12 or code-... (an upload's code)."""
@@ -43,15 +43,23 @@ class Morph(BaseModel):
     b: End
     """Where it ends."""
 
+    @model_validator(mode="after")
+    def _ends_agree(self) -> Morph:
+        if len(self.a.z) != len(self.b.z):
+            raise ValueError(f"ends of {len(self.a.z)} and {len(self.b.z)} latents")
+        return self
+
     def codes(self, n: int) -> latent.Array:
         """``n`` latents (n, d) along the path."""
-        ends = (np.array(end.z, np.float32) for end in (self.a, self.b))
-        return latent.path(self.path, *ends, n)
+        a, b = (np.array(end.z, np.float32) for end in (self.a, self.b))
+        return latent.path(self.path, a, b, n)
 
     def mix(self, n: int, num_classes: int) -> latent.Array | None:
         """Class weights (n, k) along the path; None for an unconditional model."""
         if not num_classes or self.a.label is None or self.b.label is None:
             return None
+        if (last := max(self.a.label, self.b.label)) >= num_classes:
+            raise ValueError(f"{self.model} knows no class {last}")
         return latent.class_mix(self.a.label, self.b.label, n, num_classes)
 
     def render(self, opened: Checkpoint) -> pictures.Pixels:

@@ -57,8 +57,9 @@ def randomise() -> None:
     move(None)
 
 
-def components_data(page: str, name: str, card: Card) -> dict[str, Any]:
-    """What every component of a page is told (see `explorer.components.shared`)."""
-    st.session_state.setdefault("token", uuid.uuid4().hex)
-    token = f"{st.session_state['token']}/{name}"
-    return shared(page, name, card, z_of(card), weights_of(card), token)
+def components_data(name: str, card: Card) -> dict[str, Any]:
+    """What every component of a model is told (see `explorer.components.shared`)."""
+    for key in ("token", "session"):
+        st.session_state.setdefault(key, uuid.uuid4().hex)
+    token, session = st.session_state["token"], st.session_state["session"]
+    return shared(name, card, z_of(card), weights_of(card), token, session)

@@ -14,6 +14,10 @@ INK_BOX = 20
 """MNIST fits its digits into 20 x 20 pixels, centred by mass in 28 x 28."""
 
 
+FAINT = 12
+"""Ink that is no brighter than this after scaling down is not there."""
+
+
 class UploadError(ValueError):
     """A picture that cannot be used; the message says why and what would do."""
 
@@ -30,8 +34,12 @@ def read_digit(blob: bytes, size: int = 28) -> NDArray[np.uint8]:
         raise UploadError("The picture is blank: nothing stands out from its background.")
     digit = Image.fromarray(ink).crop(box)
     inner = round(INK_BOX * size / 28)
-    digit = ImageOps.contain(digit, (inner, inner), Image.Resampling.LANCZOS)
-    return _centred(np.asarray(digit), size)
+    scale = inner / max(digit.size)
+    fitted = (max(round(side * scale), 1) for side in digit.size)
+    pixels = np.asarray(digit.resize(tuple(fitted), Image.Resampling.LANCZOS)).astype(np.float32)
+    if pixels.max() < FAINT:
+        raise UploadError("The strokes are too thin for the picture's size: draw with a wider pen.")
+    return _centred((pixels * (255 / pixels.max())).astype(np.uint8), size)
 
 
 def _open(blob: bytes) -> Image.Image:
@@ -41,19 +49,24 @@ def _open(blob: bytes) -> Image.Image:
     try:
         with Image.open(io.BytesIO(blob), formats=("PNG", "JPEG", "WEBP")) as image:
             if image.width * image.height > MAX_PIXELS:  # known before any pixel is decoded
-                raise UploadError(
-                    f"The picture has {image.width} x {image.height} pixels; "
-                    f"up to {MAX_PIXELS // 1_000_000} million can be read."
-                )
+                raise _too_many_pixels()
             rgba = ImageOps.exif_transpose(image).convert("RGBA")
+    except UploadError:
+        raise
     except UnidentifiedImageError:
         raise UploadError("This is not a PNG, JPEG or WebP picture.") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        if isinstance(error, UploadError):
-            raise
+    except Image.DecompressionBombError:
+        raise _too_many_pixels() from None
+    except Exception as error:  # on damaged bytes, Pillow's decoders raise all kinds
         raise UploadError(f"The picture is damaged and cannot be read ({error}).") from error
     white = Image.new("RGBA", rgba.size, "white")
     return Image.alpha_composite(white, rgba).convert("L")
+
+
+def _too_many_pixels() -> UploadError:
+    return UploadError(
+        f"The picture is too large: {MAX_PIXELS // 1_000_000} million pixels at most."
+    )
 
 
 def _ink(image: Image.Image) -> NDArray[np.uint8]:

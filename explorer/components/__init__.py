@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
+from streamlit.components.v2 import component
 
 from explorer.live.routes import PLOTLY_PATH, SOCKET_PATH, answer_now
 from training.checkpoint import Card
@@ -29,7 +30,7 @@ def declare(name: str, *, isolate_styles: bool = True) -> Callable[..., Any]:
     what the user has settled on (a released slider, a click), before the script reruns.
     """
     parts = [_HERE / "shared" / "live", _HERE / name / name]
-    renderer = st.components.v2.component(
+    renderer = component(
         f"latent_{name}",
         html=_HTML,
         css="\n".join(part.with_suffix(".css").read_text() for part in parts),
@@ -77,23 +78,24 @@ def encode(data: bytes | NDArray[Any]) -> str:
 
 
 def shared(
-    group: str,
     name: str,
     card: Card,
     z: NDArray[np.float32],
     weights: NDArray[np.float32] | None,
     token: str,
+    session: str,
 ) -> dict[str, Any]:
-    """Data that every component needs: the model, and the page's latent as Python has it.
+    """Data that every component needs: the model, and its latent as Python has it.
 
     A new ``token`` says that Python moved the latent (reset, randomise, a link); with the token
-    it already knows, the page keeps what the user's hand has done since.
+    it already knows, the browser keeps what the user's hand has done since. A new ``session``
+    in an open page says that the server was restarted.
     """
     return {
-        "group": f"{group}/{name}",
         "model": name,
         "shape": list(card.image_shape),
         "z": z.tolist(),
         "weights": None if weights is None else weights.tolist(),
         "token": token,
+        "session": session,
     }

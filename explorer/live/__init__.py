@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import functools
+import os
+
+import torch
 
 from explorer import catalog, settings
 from explorer.live.service import DecodeService
@@ -12,6 +15,10 @@ from training.checkpoint import Checkpoint
 @functools.cache
 def app_service() -> DecodeService:
     """The one service of this process, on the checkpoints folder of the settings."""
+
+    # The browser, often on this computer, and Streamlit need cores too: threads that wait for one
+    # another on busy cores take a hundred times as long as one thread does alone.
+    torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
 
     def open_model(name: str) -> Checkpoint:
         return catalog.scan(settings.checkpoints_dir()).open(name)

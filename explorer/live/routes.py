@@ -131,17 +131,20 @@ async def answer(service: DecodeService, request: protocol.Request) -> bytes:
         return protocol.pack_pixels(request.id, await asyncio.wrap_future(future))
     except DecodeError as error:
         return protocol.pack_error(request.id, str(error))
-    except (RuntimeError, ValueError) as error:
-        return protocol.pack_error(request.id, f"{request.model} could not be decoded: {error}")
+    except Exception as error:  # whatever it is, the view waits for an answer
+        return protocol.pack_error(request.id, f"{request.model} could not be decoded: {error!r}")
 
 
 def answer_now(service: DecodeService, frame: bytes) -> bytes:
     """The same for callers without an event loop: one frame in, one frame out."""
     try:
         request = protocol.unpack_request(frame)
-        pixels = service.submit(request.model, request.z, request.weights).result(timeout=30)
-        return protocol.pack_pixels(request.id, pixels)
     except protocol.ProtocolError as error:
         return protocol.pack_error(error.request_id, str(error))
-    except (DecodeError, RuntimeError, ValueError, TimeoutError) as error:
-        return protocol.pack_error(0, str(error))
+    try:
+        pixels = service.submit(request.model, request.z, request.weights).result(timeout=30)
+        return protocol.pack_pixels(request.id, pixels)
+    except DecodeError as error:
+        return protocol.pack_error(request.id, str(error))
+    except Exception as error:
+        return protocol.pack_error(request.id, f"{request.model} could not be decoded: {error!r}")

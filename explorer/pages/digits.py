@@ -31,7 +31,7 @@ def page() -> None:
         "One latent is one handwriting: the same numbers draw all ten classes. Move a style slider "
         "and every digit changes with it."
     )
-    data = state.components_data("digits", name, card)
+    data = state.components_data(name, card)
     picture("digits_row", data, slots=_every_class(card), width=84, fps=True)
     left, right = st.columns(2, gap="large")
     with left:

@@ -31,7 +31,7 @@ def page() -> None:
         "arrow keys move the point."
     )
     parts.data_notice(images)
-    data = state.components_data("map", name, card)
+    data = state.components_data(name, card)
     selected = _selected(images, len(mu))
     near = (
         resources.code_index(name).neighbours(mu[selected], NEIGHBOURS + 1)

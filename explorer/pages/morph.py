@@ -44,11 +44,11 @@ def page() -> None:
     near = resources.code_index(name).density(codes) if card.family == "vae" else None
     strip(
         f"strip_{name}",
-        state.components_data("morph", name, card),
+        state.components_data(name, card),
         frames=morph.frames,
         path=morph.codes(FINE),
         mix=morph.mix(FINE, card.num_classes),
-        near=near,
+        near=None if near is None else near.tolist(),
         labels=[f"|z| {length:.1f}" for length in np.linalg.norm(codes, axis=1)],
         originals=(a.original, b.original),
         at=st.session_state["at"],

@@ -18,7 +18,7 @@ from training.checkpoint import Card
 
 SHOWN = 24
 SIDES = {"a": "From", "b": "To"}
-DEFAULT_CLASSES = {"a": "4", "b": "9"}
+DEFAULT_CLASSES = {"a": "0", "b": "7"}
 
 
 @dataclass(frozen=True)

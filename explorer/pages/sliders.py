@@ -27,7 +27,7 @@ def page() -> None:
         "Drag a slider: the image follows while you drag. The strip under each slider shows where "
         "it leads; click a frame to go there."
     )
-    data = state.components_data("sliders", name, card)
+    data = state.components_data(name, card)
     left, right = st.columns([3, 2], gap="large")
     with left:
         with st.container(horizontal=True, vertical_alignment="bottom"):

@@ -115,8 +115,9 @@ class Benchmark:
         script = Path(sysconfig.get_path("scripts")) / "latent-explorer"
         port = servers.free_port()
         command = (script, "--checkpoints", self.root, "--no-browser", "--port", str(port))
-        with self._stage("Starting the app", None), servers.server(command, port) as app:
+        with self._stage("Starting the app", 1) as started, servers.server(command, port) as app:
             figures = self._start(app)
+            started()
             alone = {model: self._drag(app, model) for model in MODELS}
             for model, latencies in alone.items():
                 figures += _figures(f"one user, {model}", latencies, MOST_ONE_USER_MS)
@@ -126,11 +127,11 @@ class Benchmark:
         return figures + self._native(alone[VAE])
 
     @contextmanager
-    def _stage(self, name: str, steps: float | None) -> Iterator[Callable[[], None]]:
+    def _stage(self, name: str, steps: float) -> Iterator[Callable[[], None]]:
         """Show a stage; calling what it gives says that one of its steps is done."""
         task = self.progress.add_task(name, total=steps)
         yield lambda: self.progress.advance(task)
-        self.progress.update(task, total=1, completed=1)
+        self.progress.update(task, completed=steps)
 
     def _start(self, app: Server) -> list[Figure]:
         with web.probed_page(self.browser) as page:

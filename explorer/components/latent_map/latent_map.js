@@ -10,17 +10,21 @@ const SYMBOLS = ["circle", "square", "diamond", "cross", "x", "triangle-up", "tr
 
 function loadPlotly(path) {
   window.latentPlotly ??= new Promise((resolve, reject) => {
-    const script = element("script", { src: path });
-    script.onload = () => resolve(window.Plotly);
-    script.onerror = () => reject(new Error("plotly.js could not be loaded: reload the page"));
-    document.head.append(script);
+    if (window.Plotly) return resolve(window.Plotly);
+    // The first page brings the script along; links to other pages do not.
+    const script = document.getElementById("latent-plotly") ?? element("script", { src: path });
+    script.addEventListener("load", () => resolve(window.Plotly));
+    script.addEventListener("error", () =>
+      reject(new Error("plotly.js could not be loaded: reload the page")),
+    );
+    return document.head.append(script);
   });
   return window.latentPlotly;
 }
 
 function buildMap({ component, root, newView }) {
   const { model, shape, classes, colours } = component.data;
-  const store = storeOf(component.data.group);
+  const store = storeOf(component.data.model);
   let current = component;
   let plot = null;
   let background = null;
@@ -28,6 +32,7 @@ function buildMap({ component, root, newView }) {
   let closed = false;
 
   const surface = element("div", { class: "surface" });
+  const point = element("div", { class: "point", "data-testid": "map-point" });
   const pad = element("div", {
     class: "pad",
     "data-testid": "latent-map",
@@ -36,8 +41,9 @@ function buildMap({ component, root, newView }) {
     "aria-label":
       "Map of the latent space. Point to decode, click to select the nearest code, " +
       "arrow keys move the point, Enter selects, digit keys switch classes on and off.",
-  }, surface);
+  }, surface, point);
   root.replaceChildren(pad);
+  const unfollow = store.follow(showPoint);
 
   const gridView = newView((answer) => {
     if (answer.kind === Kind.ERROR) return showError(root, answer.message);
@@ -93,9 +99,14 @@ function buildMap({ component, root, newView }) {
 
   let pending = null;
   function settle() {
+    store.untold = false;
     clearTimeout(pending);
     pending = setTimeout(() => {
-      current.setStateValue("settled", { z: Array.from(store.z), selected: null });
+      current.setStateValue("settled", {
+        z: Array.from(store.z),
+        selected: null,
+        at: Date.now(), // told again to a restarted server, it must not look like old news
+      });
     }, 300);
   }
 
@@ -138,8 +149,9 @@ function buildMap({ component, root, newView }) {
 
   function traces() {
     const { points, labels } = drawn;
+    const type = hasWebGL() ? "scattergl" : "scatter";
     const made = classes.map((name, c) => ({
-      type: hasWebGL() ? "scattergl" : "scatter",
+      type,
       mode: "markers",
       name,
       visible: shownOrNot(c),
@@ -177,27 +189,41 @@ function buildMap({ component, root, newView }) {
     };
   }
 
-  /* What lies over and under the codes: posterior, selected point, the decoded plane. */
+  /* What lies over and under the codes: posterior, selected code, neighbours, decoded plane. */
   function overlays() {
     const { ellipse, selected, neighbours, grid, extent } = current.data;
     const ink = getComputedStyle(root).getPropertyValue("--st-text-color");
-    const shapes = (ellipse ?? []).map(([x, y, rx, ry]) => ({
+    const ellipses = ellipse.map(([x, y, rx, ry]) => ({
       type: "circle",
       x0: x - rx, x1: x + rx, y0: y - ry, y1: y + ry,
       line: { color: ink, width: 2 },
     }));
-    const mark = (i, text) => ({
-      x: drawn.points[2 * i], y: drawn.points[2 * i + 1], text, showarrow: true, arrowhead: 2,
-      ax: 0, ay: -28, font: { color: ink }, bgcolor: "rgba(127,127,127,0.35)",
+    const ring = (i, radius, width) => ({
+      type: "circle",
+      xsizemode: "pixel", ysizemode: "pixel",
+      xanchor: drawn.points[2 * i], yanchor: drawn.points[2 * i + 1],
+      x0: -radius, x1: radius, y0: -radius, y1: radius,
+      line: { color: ink, width },
     });
-    const annotations = (neighbours ?? []).map((i, rank) => ({ ...mark(i, `${rank + 1}`),
-      showarrow: false }));
-    if (selected >= 0) annotations.push(mark(selected, "selected"));
+    const rings = neighbours.map((i) => ring(i, 5, 1.5));
+    if (selected >= 0) rings.push(ring(selected, 9, 3));
     const images = grid && background
       ? [{ source: background, xref: "x", yref: "y", x: -extent, y: extent, sizex: 2 * extent,
         sizey: 2 * extent, sizing: "stretch", layer: "below", opacity: 0.85 }]
       : [];
-    return { shapes, annotations, images };
+    return { shapes: [...ellipses, ...rings], images };
+  }
+
+  /* The point that is decoded, where the pointer does not show it: after keys, or from a link. */
+  function showPoint() {
+    const axes = plot && surface._fullLayout;
+    point.hidden = !axes || store.z?.length !== 2;
+    if (point.hidden) return;
+    const { xaxis, yaxis } = axes;
+    const x = xaxis.d2p(store.z[0]);
+    const y = yaxis.d2p(store.z[1]);
+    point.hidden = x < 0 || y < 0 || x > xaxis._length || y > yaxis._length;
+    point.style.transform = `translate(${xaxis._offset + x}px, ${yaxis._offset + y}px)`;
   }
 
   function relayout() {
@@ -245,6 +271,7 @@ function buildMap({ component, root, newView }) {
     if (closed) return Plotly.purge(surface);
     if (first) {
       // false: Plotly leaves the switching to us, so that keys and legend agree
+      plot.on("plotly_afterplot", showPoint); // zoomed, panned or resized
       plot.on("plotly_legendclick", ({ curveNumber }) => (toggle(curveNumber), false));
       plot.on("plotly_legenddoubleclick", ({ curveNumber }) => (isolate(curveNumber), false));
     }
@@ -258,6 +285,7 @@ function buildMap({ component, root, newView }) {
       current = component;
       const { data } = component;
       store.offer(data);
+      if (store.untold) settle();
       if (data.grid && !background) askForGrid();
       const ink = getComputedStyle(root).color;
       if (drawn?.encoded === data.points && theme === ink) return relayout();
@@ -266,6 +294,7 @@ function buildMap({ component, root, newView }) {
     },
     close() {
       closed = true;
+      unfollow();
       clearTimeout(pending);
       if (plot) window.Plotly.purge(surface);
     },
@@ -273,7 +302,8 @@ function buildMap({ component, root, newView }) {
 }
 
 function hasWebGL() {
-  return Boolean(document.createElement("canvas").getContext("webgl"));
+  window.latentWebGL ??= Boolean(document.createElement("canvas").getContext("webgl"));
+  return window.latentWebGL; // a context takes long to make, and a page may have but a few
 }
 
 export default instances(buildMap);

@@ -3,7 +3,7 @@
 
 function buildPicture({ component, root, newView }) {
   const { model, shape, slots, width, fps } = component.data;
-  const store = storeOf(component.data.group);
+  const store = storeOf(component.data.model);
   const rate = fps ? frameRate() : null;
 
   const canvases = slots.map(({ testid, label }) => imageCanvas(shape, label, testid));

@@ -174,20 +174,27 @@ class View {
   }
 }
 
-/* The latent that several components of a page share: one of them sets it, the others follow. */
+/* The latent of one model, which all its components share: one sets it, the others follow. */
 class Store {
   constructor() {
     this.z = null;
     this.weights = null;
     this.token = null;
+    this.session = null;
+    this.untold = false;
     this.followers = new Set();
   }
 
-  /* Python's value; taken once per token, so that a rerun never undoes what the hand has done. */
-  offer({ z, weights, token }) {
+  /* Python's value; taken once per token, so that a rerun never undoes what the hand has done.
+   * A new session behind the same page means that the server restarted: then the page knows
+   * better, and a component that can settles again (`untold`). */
+  offer({ z, weights, token, session }) {
     if (token === this.token) return;
+    const restarted = this.session !== null && session !== this.session;
     this.token = token;
-    this.set(Float32Array.from(z), weights ? Float32Array.from(weights) : null);
+    this.session = session;
+    if (restarted) this.untold = true;
+    else this.set(Float32Array.from(z), weights ? Float32Array.from(weights) : null);
   }
 
   set(z, weights = this.weights) {
@@ -208,10 +215,10 @@ function live(path) {
   return window.latentLive;
 }
 
-function storeOf(group) {
+function storeOf(model) {
   const { stores } = window.latentLive;
-  if (!stores.has(group)) stores.set(group, new Store());
-  return stores.get(group);
+  if (!stores.has(model)) stores.set(model, new Store());
+  return stores.get(model);
 }
 
 /* Streamlit calls a component's default export again for every rerun. This makes of it an object
@@ -287,7 +294,8 @@ function floats(base64) {
 
 /* Paint image i of an answer on a canvas, at its own size; CSS scales it without smoothing. */
 function paint(canvas, { height, width, channels, pixels }, i = 0, x = 0) {
-  const context = canvas.getContext("2d");
+  // Kept in main memory: a round trip to the graphics process takes longer than these few pixels.
+  const context = canvas.getContext("2d", { willReadFrequently: true });
   const image = context.createImageData(width, height);
   const offset = i * height * width * channels;
   for (let p = 0; p < height * width; p++) {

@@ -6,7 +6,7 @@ const DIMENSIONS_PER_REQUEST = 20; // 220 rows: below the protocol's 512
 
 function buildSliderBank({ component, root, newView }) {
   const { model, shape, range, classes, shown } = component.data;
-  const store = storeOf(component.data.group);
+  const store = storeOf(component.data.model);
   const d = component.data.z.length;
   const sliders = [];
   const films = [];
@@ -14,9 +14,11 @@ function buildSliderBank({ component, root, newView }) {
   let visible = Math.min(shown, d);
 
   const settle = () => {
+    store.untold = false;
     current.setStateValue("settled", {
       z: Array.from(store.z),
       weights: store.weights && Array.from(store.weights),
+      at: Date.now(), // told again to a restarted server, it must not look like old news
     });
     drawFilms();
   };
@@ -137,6 +139,7 @@ function buildSliderBank({ component, root, newView }) {
       current = component;
       const before = store.token;
       store.offer(component.data);
+      if (store.untold) settle();
       if (store.token !== before || !films[0].dataset.painted) drawFilms();
     },
     close: unfollow,

@@ -6,7 +6,7 @@ const PLAY_SECONDS = 3; // from one end to the other
 
 function buildStrip({ component, root, newView }) {
   const { model, shape } = component.data;
-  const store = storeOf(component.data.group);
+  const store = storeOf(component.data.model);
   const d = component.data.z.length;
   const [, height, width] = shape;
   let current = component;
