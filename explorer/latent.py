@@ -68,7 +68,7 @@ class CodeIndex:
 
     def neighbours(self, z: Array, k: int) -> NDArray[np.int64]:
         """Indices (k,) of the codes nearest to z (d,), nearest first."""
-        return np.atleast_1d(self.tree.query(z, k)[1])
+        return np.atleast_1d(self.tree.query(z, min(k, self.tree.n))[1])
 
     def density(self, z: Array) -> NDArray[np.int64]:
         """How many real codes lie within ``radius`` of each row of z (n, d) -> (n,)."""
@@ -76,8 +76,8 @@ class CodeIndex:
 
 
 def index_codes(codes: Array) -> CodeIndex:
-    """Prepare neighbour search among codes (n, d) with n > 20."""
+    """Prepare neighbour search among codes (n, d); of fewer than 21, all are neighbours."""
     tree = KDTree(codes)
     sample = codes[:: max(len(codes) // 1000, 1)]
-    distances, _ = tree.query(sample, 21)  # the first neighbour is the code itself
-    return CodeIndex(tree, float(np.median(distances[:, 20])))
+    distances, _ = tree.query(sample, min(21, len(codes)))  # the first is the code itself
+    return CodeIndex(tree, float(np.median(distances.reshape(len(sample), -1)[:, -1])))

@@ -11,13 +11,15 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from explorer import latent, pictures
 from training.checkpoint import Checkpoint
 
+Latent = Annotated[float, Field(ge=-1e9, le=1e9)]
+
 
 class End(BaseModel):
     """One end of a morph."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    z: Annotated[list[float], Field(min_length=1, max_length=4096)]
+    z: Annotated[list[Latent], Field(min_length=1, max_length=4096)]
     """The latent (d,)."""
     image: str
     """Where it comes from: test-12, sample-12, seed-12 or code-... (an upload's code)."""

@@ -14,7 +14,7 @@ from explorer.catalog import Catalog
 from explorer.gallery import Gallery
 from explorer.live import app_service
 from explorer.live.service import DecodeService
-from training.checkpoint import Checkpoint
+from training.checkpoint import Card, Checkpoint
 
 
 def models() -> Catalog:
@@ -30,9 +30,13 @@ def _catalog(root: Path, stamp: float) -> Catalog:
 
 def checkpoint(name: str) -> Checkpoint:
     """The model called ``name`` in float32; raises CheckpointError."""
-    found = models()
-    sha = found.cards[name].files["weights.safetensors"].sha256 if name in found.cards else ""
-    return _checkpoint(name, found.root, sha)
+    return _checkpoint(name, models().root, _sha256(name))
+
+
+def _sha256(name: str) -> str:
+    """Hash of a model's weights, so that nothing cached outlives a new training."""
+    cards = models().cards
+    return cards[name].files["weights.safetensors"].sha256 if name in cards else ""
 
 
 @st.cache_resource(show_spinner="Opening the model…", max_entries=16)
@@ -56,15 +60,20 @@ def _gallery(root: Path, stamp: float) -> Gallery:
     return gallery.open_gallery(root)
 
 
+def encodes(card: Card) -> bool:
+    """Whether the model has an encoder, and for images of the real ones' shape."""
+    return card.family == "vae" and card.image_shape == real_images().data.images.shape[1:]
+
+
 def codes(name: str) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.uint8]]:
     """mu (n, d), log_var (n, d) and labels (n,) of the real images, in the gallery's order."""
     images = real_images()
-    return _codes(name, str(models().root), images.source, images)
+    return _codes(name, _sha256(name), images.source, images)
 
 
 @st.cache_data(show_spinner="Encoding the digits…", max_entries=16)
 def _codes(
-    name: str, root: str, source: str, _gallery: Gallery
+    name: str, sha256: str, source: str, _gallery: Gallery
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.uint8]]:
     opened = checkpoint(name)
     atlas = opened.atlas() if source == "test" and opened.card.recipe.dataset == "mnist" else {}
@@ -78,11 +87,11 @@ def _codes(
 
 def code_index(name: str) -> latent.CodeIndex:
     """Neighbour search among the codes of the real images."""
-    return _code_index(name, str(models().root), real_images().source)
+    return _code_index(name, _sha256(name), real_images().source)
 
 
 @st.cache_resource(show_spinner=False, max_entries=16)
-def _code_index(name: str, root: str, source: str) -> latent.CodeIndex:
+def _code_index(name: str, sha256: str, source: str) -> latent.CodeIndex:
     return latent.index_codes(codes(name)[0])
 
 
@@ -90,5 +99,11 @@ def _stamp(folder: Path) -> float:
     """Changes when a file or folder directly inside ``folder`` does."""
     if not folder.is_dir():
         return 0.0
-    inside = [*folder.iterdir(), *folder.glob("*/card.json")]
-    return max(path.stat().st_mtime for path in [folder, *inside])
+    return max(map(_changed, [folder, *folder.iterdir(), *folder.glob("*/card.json")]))
+
+
+def _changed(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:  # a link to nowhere, or a folder that training has just renamed
+        return 0.0

@@ -35,8 +35,9 @@ def read_digit(blob: bytes, size: int = 28) -> NDArray[np.uint8]:
     digit = Image.fromarray(ink).crop(box)
     inner = round(INK_BOX * size / 28)
     scale = inner / max(digit.size)
-    fitted = (max(round(side * scale), 1) for side in digit.size)
-    pixels = np.asarray(digit.resize(tuple(fitted), Image.Resampling.LANCZOS)).astype(np.float32)
+    width, height = (max(round(side * scale), 1) for side in digit.size)
+    digit = digit.resize((width, height), Image.Resampling.LANCZOS)
+    pixels = np.asarray(digit).astype(np.float32)
     if pixels.max() < FAINT:
         raise UploadError("The strokes are too thin for the picture's size: draw with a wider pen.")
     return _centred((pixels * (255 / pixels.max())).astype(np.uint8), size)

@@ -49,11 +49,12 @@ def declare(name: str, *, isolate_styles: bool = True) -> Callable[..., Any]:
             if settled is not None and value is not None:
                 settled(value)
 
+        callbacks: dict[str, Any] = {f"on_{state}_change": changed}
         renderer(
             key=key,
             data={**data, "socket": SOCKET_PATH, "plotly": PLOTLY_PATH, "reply": _reply(key)},
             on_ask_change=lambda: None,
-            **{f"on_{state}_change": changed},
+            **callbacks,
         )
 
     return mount

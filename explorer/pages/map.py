@@ -20,7 +20,7 @@ def page() -> None:
     """Draw the page."""
     st.title("Where do the images live?")
     name, card = parts.current_model()
-    if card.family != "vae" or card.latent_dim != 2:
+    if not resources.encodes(card) or card.latent_dim != 2:
         parts.needs_encoder(card)
         return
     images = resources.real_images()
@@ -48,7 +48,7 @@ def page() -> None:
             data,
             points=mu,
             labels=labels,
-            classes=card.classes,
+            classes=images.data.classes,
             colours=parts.class_colours(),
             settled=lambda value: _settled(value, images),
             selected=selected,
@@ -97,7 +97,7 @@ def _show_selected(
         return
     sigma = np.exp(0.5 * log_var[selected])
     st.markdown(
-        f"**Selected**: a real {card.classes[images.data.labels[selected]]}, at "
+        f"**Selected**: a real {images.data.classes[images.data.labels[selected]]}, at "
         f"z = ({mu[selected][0]:.2f}, {mu[selected][1]:.2f}), known to the encoder within "
         f"±({sigma[0]:.2f}, {sigma[1]:.2f}) — the ellipses on the map, at one and two standard "
         "deviations."
@@ -110,5 +110,5 @@ def _show_selected(
     neighbours = np.stack([images.pixels(i) for i in near])
     st.image(
         pictures.row(neighbours),
-        caption="classes " + " ".join(card.classes[images.data.labels[i]] for i in near),
+        caption="classes " + " ".join(images.data.classes[images.data.labels[i]] for i in near),
     )

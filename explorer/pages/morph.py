@@ -25,7 +25,7 @@ def page() -> None:
         "Choose two images; the strip walks from the code of one to the code of the other. Drag "
         "the scrubber, use the arrow keys, or press Play."
     )
-    choose = picks.choose_real if card.family == "vae" else picks.choose_random
+    choose = picks.choose_real if resources.encodes(card) else picks.choose_random
     a, b = choose(name, card)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.slider("Frames", 3, 21, key="frames", persist_state="session", width=240)
@@ -41,7 +41,7 @@ def page() -> None:
         )
     morph = _recipe(name, card, a, b)
     codes = morph.codes(morph.frames)
-    near = resources.code_index(name).density(codes) if card.family == "vae" else None
+    near = resources.code_index(name).density(codes) if resources.encodes(card) else None
     strip(
         f"strip_{name}",
         state.components_data(name, card),

@@ -8,7 +8,7 @@ import numpy as np
 import streamlit as st
 import torch
 
-from explorer import latent, pictures, resources, settings, state
+from explorer import catalog, latent, pictures, resources, settings, state
 from explorer.gallery import Gallery
 from training.checkpoint import Card, CheckpointError
 from training.data import DataError, download_mnist
@@ -20,7 +20,7 @@ def current_model() -> tuple[str, Card]:
     try:
         return name, resources.checkpoint(name).card
     except CheckpointError as error:
-        st.error(f"This model cannot be opened: {error}.")
+        st.error(f"This model cannot be opened: {catalog.plain(str(error))}.")
         st.stop()
 
 
@@ -33,7 +33,9 @@ def decode(name: str, z: latent.Array, weights: latent.Array | None = None) -> p
 
 def needs_encoder(card: Card) -> None:
     """Say why there is no map of this model, and where to go instead."""
-    if card.family == "vae":
+    if card.family == "vae" and not resources.encodes(card):
+        st.info("This model draws other images than the real ones that are here: there is no map.")
+    elif card.family == "vae":
         st.info(f"This model has {card.latent_dim} latent dimensions; the map shows two.")
     else:
         st.info(

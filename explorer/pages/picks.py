@@ -43,12 +43,18 @@ def choose_real(name: str, card: Card) -> tuple[Pick, Pick]:
     for column, side in zip(st.columns(2, gap="large"), SIDES, strict=True):
         with column:
             if not st.session_state[side]:
-                first = images.of_class(images.data.classes.index(DEFAULT_CLASSES[side]))[0]
-                _pick(side, f"{images.source}-{first}")
+                _pick(side, f"{images.source}-{_first(side, images)}")
             pick = _resolve(side, name, card, images)
             chosen.append(pick)
             _show(side, name, card, images, pick)
     return chosen[0], chosen[1]
+
+
+def _first(side: str, images: Gallery) -> int:
+    """Index of the image that a side starts with."""
+    classes, wanted = images.data.classes, DEFAULT_CLASSES[side]
+    of_class = images.of_class(classes.index(wanted)) if wanted in classes else []
+    return int(of_class[0]) if len(of_class) else list(SIDES).index(side) % len(images.data)
 
 
 def choose_random(name: str, card: Card) -> tuple[Pick, Pick]:
@@ -143,8 +149,8 @@ def _choices(side: str, name: str, card: Card, images: Gallery) -> None:
         )
     label = st.segmented_control(
         "Gallery, filtered by class",
-        range(len(card.classes)),
-        format_func=lambda c: card.classes[c],
+        range(len(images.data.classes)),
+        format_func=lambda c: images.data.classes[c],
         default=0,
         required=True,
         key=f"class_{side}",
@@ -157,7 +163,7 @@ def _choices(side: str, name: str, card: Card, images: Gallery) -> None:
         f"thumbnails_{side}",
         np.stack([images.pixels(i) for i in indices]),
         [f"{images.source}-{i}" for i in indices],
-        [f"{card.classes[label or 0]}, number {i}" for i in indices],
+        [f"{images.data.classes[label or 0]}, number {i}" for i in indices],
         settled=lambda reference: _pick(side, reference),
     )
     st.file_uploader(
@@ -188,4 +194,5 @@ def _pick_upload(side: str, name: str) -> None:
         return
     mu, _ = opened.encode(torch.from_numpy(digit)[None, None].float() / 255)
     st.session_state[f"upload_{side}"] = digit[..., None]
-    _pick(side, f"code-{links.write_floats(mu[0].tolist())}")
+    z = mu[0].clamp(-links.LIMIT, links.LIMIT).tolist()
+    _pick(side, f"code-{links.write_floats(z)}")

@@ -48,7 +48,10 @@ def choose_model(found: catalog.Catalog) -> None:
         )
         st.markdown(catalog.describe(found.cards[st.session_state["model"]]))
         for name, problem in found.problems.items():
-            st.error(f"**{name}** was left out: {problem}.", icon=":material/broken_image:")
+            st.error(
+                f"**{name}** was left out: {catalog.plain(problem)}.",
+                icon=":material/broken_image:",
+            )
 
 
 def no_models(found: catalog.Catalog) -> None:
@@ -61,7 +64,7 @@ def no_models(found: catalog.Catalog) -> None:
         "come with the project."
     )
     for name, problem in found.problems.items():
-        st.error(f"**{name}**: {problem}.")
+        st.error(f"**{name}**: {catalog.plain(problem)}.")
     st.caption(f"Data folder: {settings.data_dir()}")
 
 

@@ -16,7 +16,7 @@ GAN_RANGE = 3.0
 
 def _range(name: str, card: Card) -> float:
     """How far the sliders go: as far as real codes lie, or as N(0, 1) reaches."""
-    return parts.extent(resources.codes(name)[0]) if card.family == "vae" else GAN_RANGE
+    return parts.extent(resources.codes(name)[0]) if resources.encodes(card) else GAN_RANGE
 
 
 def page() -> None:

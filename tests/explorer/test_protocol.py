@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 import numpy as np
 import pytest
 
 from explorer.live import protocol
 from explorer.live.protocol import Kind, ProtocolError, Request
+from tests.explorer.conftest import floats
 
-Z = np.float32([[0.5, -1], [2, 0]])
+Z = floats([[0.5, -1], [2, 0]])
 
 GOLDEN_REQUEST = bytes.fromhex(
     "01"  # version
@@ -41,8 +43,8 @@ GOLDEN_PIXELS = bytes.fromhex(
 )
 
 
-def request(**changes: object) -> Request:
-    settings: dict = {"id": 7, "view": 1, "model": "tiny", "z": Z, "weights": None}
+def request(**changes: Any) -> Request:
+    settings: dict[str, Any] = {"id": 7, "view": 1, "model": "tiny", "z": Z, "weights": None}
     return Request(**settings | changes)
 
 
@@ -60,7 +62,7 @@ def patched(offset: int, layout: str, value: int) -> bytes:
 
 
 def test_the_layout_of_a_request_is_the_documented_one() -> None:
-    weights = np.float32([[1, 0, 0], [0, 0.5, 0.5]])
+    weights = floats([[1, 0, 0], [0, 0.5, 0.5]])
     sent = Request(id=0xDEADBEEF, view=0x0203, model="vae-2", z=Z, weights=weights)
     assert protocol.pack_request(sent) == GOLDEN_REQUEST
     read = protocol.unpack_request(GOLDEN_REQUEST)
@@ -71,7 +73,7 @@ def test_the_layout_of_a_request_is_the_documented_one() -> None:
 
 
 def test_the_layout_of_an_answer_is_the_documented_one() -> None:
-    pixels = np.uint8([[[[1, 2, 3], [4, 5, 6]]], [[[7, 8, 255], [10, 11, 12]]]])
+    pixels = np.array([[[[1, 2, 3], [4, 5, 6]]], [[[7, 8, 255], [10, 11, 12]]]], np.uint8)
     assert protocol.pack_pixels(0xDEADBEEF, pixels) == GOLDEN_PIXELS
     answer = protocol.unpack_answer(GOLDEN_PIXELS)
     assert (answer.id, answer.kind, answer.message) == (0xDEADBEEF, Kind.PIXELS, "")
@@ -158,7 +160,7 @@ def test_a_length_that_disagrees_with_the_header_is_refused(frame: bytes) -> Non
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("field", ["z", "weights"])
 def test_numbers_that_are_not_finite_are_refused(value: float, field: str) -> None:
-    good = {"z": Z, "weights": np.float32([[1, 0], [0, 1]])}
+    good = {"z": Z, "weights": floats([[1, 0], [0, 1]])}
     bad = good[field].copy()
     bad[1, 1] = value
     refused(protocol.pack_request(request(**good | {field: bad})), "finite", 7)

@@ -1,7 +1,15 @@
 import pytest
 import torch
 
-from training.networks import CGAN, VAE, Classifier, build, parameter_counts, parameters_by_network
+from training.networks import (
+    CGAN,
+    VAE,
+    Classifier,
+    OverlapAddConv2d,
+    build,
+    parameter_counts,
+    parameters_by_network,
+)
 from training.recipes import RECIPES, ClassifierSpec, ConvCGANSpec, ConvVAESpec
 
 
@@ -115,3 +123,28 @@ def test_classifier_uses_batch_statistics_in_training_only():
     assert not torch.allclose(classifier(torch.cat([a, b]))[:4], classifier(a))
     assert classifier(a).shape == (4, 10)
     assert classifier.features(a).shape == (4, 8)
+
+
+@pytest.mark.parametrize(("channels", "kernel", "bias"), [(1, 7, True), (3, 5, False)])
+def test_overlap_add_is_a_convolution(channels, kernel, bias):
+    torch.manual_seed(0)
+    ours = OverlapAddConv2d(6, channels, kernel, padding=kernel // 2, bias=bias).double()
+    reference = torch.nn.Conv2d(6, channels, kernel, padding=kernel // 2, bias=bias).double()
+    reference.load_state_dict(ours.state_dict())
+    x = torch.rand(2, 6, 9, 11, dtype=torch.float64, requires_grad=True)
+    y, expected = ours(x), reference(x)
+    torch.testing.assert_close(y.double(), expected, atol=1e-6, rtol=0)
+    weights = torch.rand_like(expected)
+    (ours_grad,) = torch.autograd.grad((y.double() * weights).sum(), x)
+    (reference_grad,) = torch.autograd.grad((expected * weights).sum(), x)
+    torch.testing.assert_close(ours_grad, reference_grad, atol=1e-5, rtol=0)
+
+
+def test_the_cgan_starts_as_keras_would():
+    """Glorot: uniform within sqrt(6 / (fan_in + fan_out)), biases zero."""
+    generator = cgan_of_r3().generator
+    convolution = generator.convs[0]
+    bound = (6 / (16 * (138 + 128))) ** 0.5
+    largest = convolution.weight.abs().max().item()
+    assert 0.99 * bound < largest <= bound
+    assert convolution.bias.abs().max().item() == 0

@@ -111,11 +111,13 @@ class Channel {
 class Fallback {
   constructor() {
     this.queue = [];
+    this.ids = 0; // makes every frame new: Streamlit takes no notice of a value it has already
   }
 
   ask(view, request) {
     return new Promise((resolve) => {
-      this.queue.push({ frame: toBase64(packRequest(this.queue.length, view, request)), resolve });
+      this.ids += 1;
+      this.queue.push({ frame: toBase64(packRequest(this.ids, view, request)), resolve });
       this.pump();
     });
   }

@@ -1,0 +1,174 @@
+"""Finding checkpoints: one bad folder never hides the good ones, and none speaks in HTML."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from streamlit.testing.v1 import AppTest
+
+from explorer import catalog
+from tests.explorer.conftest import VAE_Z2, make_card, make_checkpoint
+from training import checkpoint, networks
+from training.checkpoint import CheckpointError
+from training.recipes import ClassifierSpec
+
+HOSTILE = '<script>alert("x")</script><img src=x onerror=alert(1)> ![](https://evil.example/x.png)'
+
+
+@pytest.fixture
+def mixed(zoo: Path, tmp_path: Path) -> Path:
+    """Good and bad checkpoints side by side, with other things between them."""
+    root = tmp_path / "mixed"
+    shutil.copytree(zoo, root)
+    for name in ("truncated", "altered", "no-weights", "no-json", "newer"):
+        shutil.copytree(zoo / "tiny-vae-z2", root / name)
+    weights = root / "truncated" / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-10])
+    weights = root / "altered" / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x7f")
+    (root / "no-weights" / "weights.safetensors").unlink()
+    (root / "no-json" / "card.json").write_text("{")
+    card = json.loads((root / "newer" / "card.json").read_text())
+    (root / "newer" / "card.json").write_text(json.dumps(card | {"schema_version": 99}))
+    shutil.copytree(zoo / "tiny-vae-z2", root / "judges" / "inside")
+    (root / "empty").mkdir()
+    (root / "README.md").write_text("# not a checkpoint")
+    return root
+
+
+def test_good_models_are_found_beside_bad_ones(mixed: Path) -> None:
+    found = catalog.scan(mixed)
+    assert list(found.cards) == ["tiny-vae-z2", "tiny-vae-z5", "tiny-cgan"]
+    assert found.root == mixed
+    for name in found.cards:
+        assert found.open(name).card == found.cards[name]
+
+
+def test_every_bad_folder_is_named_with_the_check_that_failed(mixed: Path) -> None:
+    problems = catalog.scan(mixed).problems
+    words = {
+        "truncated": "truncated",
+        "altered": "altered",
+        "no-weights": "missing",
+        "no-json": "not JSON",
+        "newer": "update",
+    }
+    assert problems.keys() == words.keys()
+    for name, word in words.items():
+        assert word in problems[name]
+
+
+def test_a_bad_model_cannot_be_opened(mixed: Path) -> None:
+    found = catalog.scan(mixed)
+    with pytest.raises(CheckpointError, match="truncated"):
+        found.open("truncated")
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "empty", "judges", "judges/inside", "../zoo"])
+def test_only_what_is_in_the_catalog_can_be_opened(mixed: Path, name: str) -> None:
+    with pytest.raises(CheckpointError, match="no such model"):
+        catalog.scan(mixed).open(name)
+
+
+def test_a_model_that_went_bad_after_the_scan_cannot_be_opened(mixed: Path) -> None:
+    found = catalog.scan(mixed)
+    (mixed / "tiny-cgan" / "weights.safetensors").write_bytes(b"")
+    with pytest.raises(CheckpointError, match="truncated"):
+        found.open("tiny-cgan")
+
+
+def test_an_empty_and_a_missing_folder_hold_nothing(tmp_path: Path) -> None:
+    for root in (tmp_path, tmp_path / "missing"):
+        found = catalog.scan(root)
+        assert (found.cards, found.problems) == ({}, {})
+
+
+def test_vaes_come_first_then_names_in_order(tmp_path: Path, zoo: Path) -> None:
+    for name, source in (("b", "z2"), ("a", "z5")):
+        shutil.copytree(zoo / f"tiny-vae-{source}", tmp_path / name)
+    shutil.copytree(zoo / "tiny-cgan", tmp_path / "0")
+    assert list(catalog.scan(tmp_path).cards) == ["a", "b", "0"]
+
+
+def test_a_judge_outside_its_folder_is_no_model_to_explore(tmp_path: Path) -> None:
+    spec = ClassifierSpec(channels=(4,))
+    weights = checkpoint.inference_weights(networks.build(spec))
+    history = {"train": {"total": [1.0]}, "test": {"total": [1.0]}}
+    checkpoint.save(tmp_path / "judge", make_card("judge", spec), weights, history, {}, b"")
+    make_checkpoint(tmp_path / "vae", VAE_Z2)
+    found = catalog.scan(tmp_path)
+    assert list(found.cards) == ["vae"]
+    assert not found.problems
+
+
+def test_a_card_is_told_in_words() -> None:
+    card = make_card(
+        "m",
+        VAE_Z2,
+        title="Tiny VAE",
+        metrics={"test/total": 160.25, "something/else": 1.0},
+        notes="Stopped early.",
+        seconds=90.0,
+    )
+    words = catalog.describe(card)
+    for part in (
+        "**Tiny VAE** draws 28 x 28 grey images from **2 numbers**",
+        "60,000 images of MNIST (1 passes)",
+        "decoder",
+        f"{card.parameters['decoder']:,} parameters",
+        "From report R3",
+        "**160.2 nats**",
+        "Stopped early",
+    ):
+        assert part in words
+    assert "something" not in words
+    assert "asked for" not in words
+
+
+def test_a_conditional_models_card_says_what_it_can_be_asked(zoo: Path) -> None:
+    card = (
+        catalog.scan(zoo)
+        .cards["tiny-cgan"]
+        .model_copy(update={"metrics": {"samples/class_agreement": 0.9876}})
+    )
+    words = catalog.describe(card)
+    assert "one of 10 classes" in words
+    assert "98.8%" in words
+
+
+def test_a_hostile_card_is_told_as_text() -> None:
+    def show(words: str) -> None:
+        import streamlit as st
+
+        st.markdown(words)
+
+    changes: dict[str, Any] = {"notes": HOSTILE, "device": HOSTILE}
+    recipe = {"report": HOSTILE, "row": HOSTILE, "dataset": HOSTILE}
+    card = make_card("m", VAE_Z2, title=HOSTILE, recipe_changes=recipe, **changes)
+    words = catalog.describe(card)
+    assert not re.search(r"(?<!\\)[\[\]<>]", words)
+    app = AppTest.from_function(show, args=(words,)).run()
+    assert app.markdown[0].allow_html is False
+
+
+@pytest.mark.parametrize("text", ["Conditional GAN", "z=2, on 1.5 GB", "naïve β-VAE (2nd), 3-4"])
+def test_plain_words_stay_as_they_are(text: str) -> None:
+    assert catalog.plain(text) == text
+
+
+def test_what_markdown_would_take_for_an_order_is_escaped() -> None:
+    assert catalog.plain("![a](b) <i> *c* _d_ `e` $f$ :g:") == (
+        r"\!\[a\](b) \<i\> \*c\* \_d\_ \`e\` \$f\$ \:g\:"
+    )
+    assert catalog.plain("a\n\n# b") == r"a \# b"
+
+
+def test_a_checkpoint_is_loaded_onto_the_device_asked_for(zoo: Path) -> None:
+    opened = catalog.scan(zoo).open("tiny-vae-z2", "cpu")
+    assert opened.device == torch.device("cpu")

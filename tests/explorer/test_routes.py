@@ -1,0 +1,285 @@
+"""The live channel as a browser meets it: a WebSocket that answers, refuses and never stalls."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from starlette.applications import Starlette
+from starlette.testclient import TestClient, WebSocketTestSession
+from starlette.websockets import WebSocketDisconnect
+
+from explorer import catalog
+from explorer.live import protocol, service
+from explorer.live.protocol import Answer, Kind
+from explorer.live.routes import MAX_VIEWS, PLOTLY_PATH, SOCKET_PATH, answer_now, live_routes
+from explorer.live.service import DecodeService
+from tests.explorer.conftest import floats
+from tests.explorer.fakes import FakeCheckpoint, Fakes, numbered
+from training.checkpoint import Checkpoint, load
+
+HOME = {"origin": "http://testserver"}
+
+
+@pytest.fixture
+def client(fakes: Fakes) -> Iterator[TestClient]:
+    """A browser on a server with two fake models."""
+    with TestClient(Starlette(routes=live_routes(fakes.service))) as made:
+        yield made
+        fakes.let()
+
+
+@pytest.fixture
+def real(zoo: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    """A browser on a server with the tiny real models."""
+    monkeypatch.setattr(service, "_cpu_has_bf16", lambda: False)
+    decoding = DecodeService(catalog.scan(zoo).open)
+    with TestClient(Starlette(routes=live_routes(decoding))) as made:
+        yield made
+    decoding.close()
+
+
+def frame(id: int, model: str = "one", rows: int = 1, start: int = 0, **changes: Any) -> bytes:
+    settings = {"view": 1, "z": numbered(rows, start), "weights": None} | changes
+    return protocol.pack_request(protocol.Request(id=id, model=model, **settings))
+
+
+def receive(socket: WebSocketTestSession) -> Answer:
+    return protocol.unpack_answer(socket.receive_bytes())
+
+
+def ask(socket: WebSocketTestSession, sent: bytes) -> Answer:
+    socket.send_bytes(sent)
+    return receive(socket)
+
+
+def greys(answer: Answer) -> list[int]:
+    assert answer.kind == Kind.PIXELS, answer.message
+    return answer.pixels[:, 0, 0, 0].tolist()
+
+
+@pytest.mark.parametrize(
+    ("name", "d", "k"), [("tiny-vae-z2", 2, 0), ("tiny-vae-z5", 5, 0), ("tiny-cgan", 6, 10)]
+)
+def test_pixels_come_back_as_the_model_decodes(
+    real: TestClient, zoo: Path, name: str, d: int, k: int
+) -> None:
+    import torch
+
+    rng = np.random.default_rng(1)
+    z = rng.normal(size=(3, d)).astype(np.float32)
+    weights = np.eye(k, dtype=np.float32)[[7, 0, 9]] if k else None
+    with real.websocket_connect(SOCKET_PATH, headers=HOME) as socket:
+        answer = ask(socket, frame(5, name, z=z, weights=weights))
+    assert (answer.id, answer.kind) == (5, Kind.PIXELS)
+    y = None if weights is None else torch.from_numpy(weights)
+    wanted = load(zoo / name).decode(torch.from_numpy(z), y).numpy() * 255
+    assert answer.pixels.shape == (3, 28, 28, 1)
+    assert np.abs(answer.pixels - wanted.transpose(0, 2, 3, 1)).max() <= 0.51
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["http://evil.example", "http://testserver:81", "https://testserver.evil.example", "null", ""],
+)
+def test_a_page_of_another_origin_is_refused(client: TestClient, origin: str) -> None:
+    with (
+        pytest.raises(WebSocketDisconnect) as caught,
+        client.websocket_connect(SOCKET_PATH, headers={"origin": origin}),
+    ):
+        pass
+    assert caught.value.code == 1008
+
+
+def test_a_client_that_names_no_origin_is_refused(client: TestClient) -> None:
+    with pytest.raises(WebSocketDisconnect) as caught, client.websocket_connect(SOCKET_PATH):
+        pass
+    assert caught.value.code == 1008
+
+
+def test_text_ends_the_connection(client: TestClient) -> None:
+    with client.websocket_connect(SOCKET_PATH, headers=HOME) as socket:
+        socket.send_text('{"z": [0, 0]}')
+        with pytest.raises(WebSocketDisconnect) as caught:
+            socket.receive_bytes()
+    assert caught.value.code == 1003
+
+
+def test_an_oversized_frame_ends_the_connection(client: TestClient) -> None:
+    with client.websocket_connect(SOCKET_PATH, headers=HOME) as socket:
+        socket.send_bytes(bytes(protocol.MAX_MESSAGE_BYTES + 1))
+        with pytest.raises(WebSocketDisconnect) as caught:
+            socket.receive_bytes()
+    assert caught.value.code == 1009
+
+
+@pytest.mark.parametrize(
+    ("sent", "id", "words"),
+    [
+        (b"", 0, "begins with 16 bytes"),
+        (bytes(16), 0, "reload the page"),
+        (frame(9)[:-1], 9, "bytes, not"),
+        (frame(9, z=floats([[np.nan, 0]])), 9, "finite"),
+        (frame(9, z=np.zeros((1, 3), np.float32)), 9, "wants 2 latents"),
+        (frame(9, z=np.zeros((1, 0), np.float32)), 9, "wants 2 latents"),
+        (frame(9, weights=np.eye(1, 10, dtype=np.float32)), 9, "unknown class"),
+        (frame(9, model="nobody"), 9, "nobody"),
+        (frame(9, model=""), 9, "could not be"),
+    ],
+    ids=["empty", "version", "short", "nan", "d", "no d", "class", "model", "no model"],
+)
+def test_a_bad_frame_is_answered_and_the_connection_lives_on(
+    client: TestClient, sent: bytes, id: int, words: str
+) -> None:
+    with client.websocket_connect(SOCKET_PATH, headers=HOME) as socket:
+        answer = ask(socket, sent)
+        assert (answer.id, answer.kind) == (id, Kind.ERROR)
+        assert words in answer.message
+        assert greys(ask(socket, frame(10, start=42))) == [42]
+
+
+@pytest.mark.parametrize("failure", [RuntimeError("boom"), KeyError("boom"), OSError("boom")])
+def test_a_model_that_fails_is_answered_and_the_connection_lives_on(
+    client: TestClient, fakes: Fakes, failure: Exception
+) -> None:
+    fakes.models["one"].failure = failure
+    with client.websocket_connect(SOCKET_PATH, headers=HOME) as socket:
+        answer = ask(socket, frame(3))
+        assert (answer.id, answer.kind) == (3, Kind.ERROR)
+        assert "boom" in answer.message
+        assert greys(ask(socket, frame(4, "two", start=8))) == [8]
+
+
+def test_newer_requests_of_a_view_replace_the_waiting_one(client: TestClient, fakes: Fakes) -> None:
+    fakes.hold()
+    with client.websocket_connect(SOCKET_PATH, headers=HOME) as socket:
+        for id in range(1, 6):
+            socket.send_bytes(frame(id, start=10 * id))
+        replaced = [receive(socket) for _ in range(3)]
+        assert [(one.id, one.kind) for one in replaced] == [(i, Kind.REPLACED) for i in (2, 3, 4)]
+        fakes.let()
+        answers = [receive(socket) for _ in range(2)]
+        assert [(one.id, greys(one)) for one in answers] == [(1, [10]), (5, [50])]
+        assert greys(ask(socket, frame(6, start=60))) == [60]
+
+
+def test_another_view_replaces_nothing(client: TestClient, fakes: Fakes) -> None:
+    fakes.hold()
+    with client.websocket_connect(SOCKET_PATH, headers=HOME) as socket:
+        for view in range(5):
+            socket.send_bytes(frame(view, start=view, view=view))
+        fakes.let()
+        answers = [receive(socket) for _ in range(5)]
+    assert sorted((one.id, *greys(one)) for one in answers) == [(i, i) for i in range(5)]
+
+
+def test_two_connections_with_the_same_view_are_apart(client: TestClient, fakes: Fakes) -> None:
+    fakes.hold()
+    with (
+        client.websocket_connect(SOCKET_PATH, headers=HOME) as one,
+        client.websocket_connect(SOCKET_PATH, headers=HOME) as two,
+    ):
+        one.send_bytes(frame(1, start=1))
+        two.send_bytes(frame(1, start=2))
+        fakes.let()
+        assert greys(receive(one)) == [1]
+        assert greys(receive(two)) == [2]
+
+
+def test_too_many_views_at_once_are_refused(client: TestClient, fakes: Fakes) -> None:
+    fakes.hold()
+    with client.websocket_connect(SOCKET_PATH, headers=HOME) as socket:
+        for view in range(MAX_VIEWS + 1):
+            socket.send_bytes(frame(view, view=view))
+        refused = receive(socket)
+        assert (refused.id, refused.kind) == (MAX_VIEWS, Kind.ERROR)
+        assert f"more than {MAX_VIEWS} views" in refused.message
+        fakes.let()
+        assert {receive(socket).id for _ in range(MAX_VIEWS)} == set(range(MAX_VIEWS))
+
+
+def test_a_client_that_goes_away_takes_its_requests_along(client: TestClient, fakes: Fakes) -> None:
+    first = fakes.hold()
+    with client.websocket_connect(SOCKET_PATH, headers=HOME) as socket:
+        for view in range(5):
+            socket.send_bytes(frame(view, "two", rows=40, view=view))
+    with client.websocket_connect(SOCKET_PATH, headers=HOME) as socket:
+        socket.send_bytes(frame(1, start=9))
+        fakes.let()
+        assert greys(receive(socket)) == [9]
+    assert first.done()
+
+
+def test_a_client_that_never_reads_stalls_nobody(client: TestClient) -> None:
+    with (
+        client.websocket_connect(SOCKET_PATH, headers=HOME) as deaf,
+        client.websocket_connect(SOCKET_PATH, headers=HOME) as other,
+    ):
+        for view in range(8):
+            deaf.send_bytes(frame(view, rows=512, view=view))
+        for id in range(20):
+            assert greys(ask(other, frame(id, start=id))) == [id]
+
+
+def test_a_model_that_opens_slowly_stalls_nobody() -> None:
+    release = threading.Event()
+
+    def open_model(name: str) -> Checkpoint:
+        if name == "slow":
+            assert release.wait(60)
+        return FakeCheckpoint(name, [])
+
+    decoding = DecodeService(open_model)
+    decoding.model("fast")
+    with (
+        TestClient(Starlette(routes=live_routes(decoding))) as client,
+        client.websocket_connect(SOCKET_PATH, headers=HOME) as patient,
+        client.websocket_connect(SOCKET_PATH, headers=HOME) as other,
+    ):
+        patient.send_bytes(frame(1, "slow", start=1))
+        for id in range(5):
+            assert greys(ask(other, frame(id, "fast", start=id))) == [id]
+        assert greys(ask(patient, frame(2, "fast", start=77, view=2))) == [77]
+        release.set()
+        assert greys(receive(patient)) == [1]
+    decoding.close()
+
+
+def test_the_fallback_answers_one_frame_with_one_frame(fakes: Fakes) -> None:
+    answer = protocol.unpack_answer(answer_now(fakes.service, frame(6, rows=3, start=5)))
+    assert (answer.id, greys(answer)) == (6, [5, 6, 7])
+
+
+@pytest.mark.parametrize("sent", [b"", frame(6, model="nobody"), frame(6, weights=numbered(1))])
+def test_the_fallback_answers_a_bad_frame_with_an_error(fakes: Fakes, sent: bytes) -> None:
+    answer = protocol.unpack_answer(answer_now(fakes.service, sent))
+    assert answer.kind == Kind.ERROR
+    assert answer.message
+    assert answer.id == (6 if sent else 0)
+
+
+def test_plotly_is_served_from_the_installed_package(client: TestClient) -> None:
+    import plotly.offline
+
+    response = client.get(PLOTLY_PATH)
+    assert response.status_code == 200
+    assert response.headers["content-type"].split(";")[0] in (
+        "text/javascript",
+        "application/javascript",
+    )
+    assert response.text == plotly.offline.get_plotlyjs()
+
+
+def test_a_page_of_its_own_is_streamlits_page() -> None:
+    from starlette.routing import Route
+
+    from explorer.app import page_at_its_own_path
+
+    with TestClient(Starlette(routes=[Route("/sliders", page_at_its_own_path)])) as client:
+        response = client.get("/sliders")
+    assert response.headers["content-type"].startswith("text/html")
+    assert "window.__streamlit" in response.text.split("</head>")[0]

@@ -1,0 +1,130 @@
+"""Settings, the command and the configuration it starts with."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from explorer import cli, settings
+
+CONFIG = tomllib.loads((settings.PROJECT / ".streamlit" / "config.toml").read_text())
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """Runs ``latent-explorer`` in this process; gives exit code and all that it printed."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["latent-explorer", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        printed = capsys.readouterr()
+        return int(caught.value.code or 0), re.sub(r"\x1b\[[0-9;]*m", "", printed.out + printed.err)
+
+    return run
+
+
+def test_help_names_every_option(command) -> None:
+    code, printed = command("--help")
+    assert code == 0
+    for option in ("--checkpoints", "--data", "--port", "--browser", "--no-browser"):
+        assert option in printed
+    assert "Open the latent explorer" in printed
+
+
+@pytest.mark.parametrize("option", ["--checkpoints", "--data"])
+def test_a_folder_that_is_not_there_is_named(command, option: str, tmp_path: Path) -> None:
+    missing = tmp_path / "nowhere"
+    code, printed = command(option, str(missing))
+    assert code == 2
+    assert "there is no folder" in printed
+    assert missing.name in printed
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "http"])
+def test_a_port_that_is_none_is_refused(command, port: str) -> None:
+    code, printed = command("--port", port)
+    assert code == 2
+    assert "--port" in printed
+
+
+def test_the_command_hands_its_folders_and_port_to_the_server(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from explorer import app
+
+    given: dict[str, object] = {}
+
+    class Server:
+        def run(self, config: dict[str, object]) -> None:
+            given.update(config)
+
+    (tmp_path / "models").mkdir()
+    monkeypatch.setattr(app, "app", Server())
+    monkeypatch.setenv("LATENT_CHECKPOINTS", "")
+    monkeypatch.setenv("LATENT_DATA", "")
+    monkeypatch.chdir(tmp_path)
+    arguments = ["--checkpoints", "models", "--data", ".", "--port", "8765", "--no-browser"]
+    monkeypatch.setattr(sys, "argv", ["latent-explorer", *arguments])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert not caught.value.code
+    assert given == {"server.port": 8765, "server.headless": True}
+    assert settings.checkpoints_dir() == tmp_path / "models"
+    assert settings.data_dir() == tmp_path
+    assert Path.cwd() == settings.PROJECT
+
+
+def test_the_installed_command_runs() -> None:
+    executable = Path(sys.executable).with_name("latent-explorer")
+    done = subprocess.run([executable, "--help"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert "latent explorer" in done.stdout
+
+
+def test_folders_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LATENT_CHECKPOINTS", "/some/models")
+    monkeypatch.setenv("LATENT_DATA", "/some/data")
+    assert settings.checkpoints_dir() == Path("/some/models")
+    assert settings.data_dir() == Path("/some/data")
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_without_settings_the_shipped_folders_are_used(
+    monkeypatch: pytest.MonkeyPatch, value: str | None
+) -> None:
+    for variable in ("LATENT_CHECKPOINTS", "LATENT_DATA"):
+        if value is None:
+            monkeypatch.delenv(variable, raising=False)
+        else:
+            monkeypatch.setenv(variable, value)
+    assert settings.checkpoints_dir() == settings.PROJECT / "checkpoints"
+    assert settings.data_dir().name == "data"
+
+
+def test_the_server_listens_on_this_computer_only() -> None:
+    assert CONFIG["server"]["address"] == "127.0.0.1"
+
+
+def test_nothing_is_reported_to_anybody() -> None:
+    assert CONFIG["browser"]["gatherUsageStats"] is False
+
+
+def test_uploads_are_bounded() -> None:
+    assert CONFIG["server"]["maxUploadSize"] <= 3
+
+
+def test_there_are_ten_colours_that_stay_apart() -> None:
+    colours = CONFIG["theme"]["chartCategoricalColors"]
+    assert all(re.fullmatch("#[0-9A-Fa-f]{6}", colour) for colour in colours)
+    assert len(colours) == 10
+    channels = [tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5)) for colour in colours]
+    for i, one in enumerate(channels):
+        for other in channels[:i]:
+            assert sum(abs(a - b) for a, b in zip(one, other, strict=True)) > 40
