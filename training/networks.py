@@ -97,13 +97,13 @@ class OverlapAddConv2d(nn.Conv2d):
     and idles with one: from 128 channels to 1, 7x7, this takes a third of its time on a CPU.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """Convolve (n, C, H, W) into (n, out, H, W), float32."""
         # Every pixel's contribution to each of the k*k places around it: (n, H*W, out*k*k) ...
         kernel = self.weight.flip(2, 3).transpose(0, 1).flatten(1)
-        spread = x.permute(0, 2, 3, 1).flatten(1, 2) @ kernel
+        spread = input.permute(0, 2, 3, 1).flatten(1, 2) @ kernel
         # ... added up where they land.
-        height, width = x.shape[2:]
+        height, width = input.shape[2:]
         y = F.fold(
             spread.mT.float(), (height, width), self.kernel_size, padding=int(self.padding[0])
         )

@@ -52,16 +52,7 @@ def _every_class(card: Card) -> list[Slot]:
 def _style(name: str, card: Card, data: dict) -> None:
     st.subheader("Style")
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.number_input(
-            "Seed",
-            0,
-            2**31 - 1,
-            key="seed",
-            on_change=state.move,
-            args=(None,),
-            persist_state="session",
-            width=180,
-        )
+        parts.seed_input()
         st.button("Another hand", on_click=state.randomise, icon=":material/casino:")
     slider_bank(f"style_{name}", data, settled=_settle_style, value_range=STYLE_RANGE, shown=6)
 

@@ -55,12 +55,19 @@ def page() -> None:
             ellipse=_ellipses(mu[selected], log_var[selected]) if selected >= 0 else (),
             neighbours=near.tolist(),
             grid=st.session_state["grid"],
-            extent=parts.extent(mu),
+            bounds=_bounds(mu),
         )
     with right:
         st.markdown("**Under the pointer**")
         picture("map_picture", data, fps=True)
         _show_selected(name, card, images, mu, log_var, selected, near)
+
+
+def _bounds(codes: latent.Array) -> tuple[float, float, float, float]:
+    """Left, right, bottom and top of the plane that holds all codes, in whole units."""
+    low = np.floor(codes.min(0))
+    (left, bottom), (right, top) = low, np.maximum(np.ceil(codes.max(0)), low + 1)
+    return float(left), float(right), float(bottom), float(top)
 
 
 def _settled(value: dict[str, Any], images: gallery.Gallery) -> None:

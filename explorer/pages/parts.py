@@ -31,6 +31,21 @@ def decode(name: str, z: latent.Array, weights: latent.Array | None = None) -> p
     return pictures.to_pixels(images.cpu().numpy())
 
 
+def seed_input() -> None:
+    """The seed of the page's latent; a new one moves the latent."""
+    st.number_input(
+        "Seed",
+        0,
+        2**31 - 1,
+        key="seed",
+        on_change=state.move,
+        args=(None,),
+        persist_state="session",
+        width=180,
+        help="The same seed gives the same latent on every machine.",
+    )
+
+
 def needs_encoder(card: Card) -> None:
     """Say why there is no map of this model, and where to go instead."""
     if card.family == "vae" and not resources.encodes(card):

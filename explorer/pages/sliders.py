@@ -31,17 +31,7 @@ def page() -> None:
     left, right = st.columns([3, 2], gap="large")
     with left:
         with st.container(horizontal=True, vertical_alignment="bottom"):
-            st.number_input(
-                "Seed",
-                0,
-                2**31 - 1,
-                key="seed",
-                on_change=state.move,
-                args=(None,),
-                persist_state="session",
-                width=180,
-                help="The same seed gives the same latent on every machine.",
-            )
+            parts.seed_input()
             st.button("Randomise", on_click=state.randomise, icon=":material/casino:")
             st.button(
                 "Reset",

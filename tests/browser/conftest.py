@@ -26,7 +26,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = [
     "--no-sandbox",
-    "--disable-gpu",  # compositing in software, twice as fast as a software GPU
+    "--use-angle=swiftshader",  # WebGL without a graphics card
     "--enable-unsafe-swiftshader",
     "--disable-background-networking",
 ]
@@ -137,6 +137,7 @@ def canvas_of(page: Page | Locator, testid: str) -> Locator:
 def wait_painted(canvas: Locator, more_than: int = 0) -> int:
     """Wait until a canvas was painted more than so many times; return how many."""
     deadline = time.monotonic() + TIMEOUT_MS / 1000
+    painted = 0
     while time.monotonic() < deadline:
         painted = int(canvas.get_attribute("data-painted") or 0)
         if painted > more_than:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, FloatRect, Page, expect
 
 from explorer import settings
 from tests.browser.conftest import (
@@ -161,13 +161,13 @@ def test_class_buttons_ask_the_cgan(page: Page, server: Server) -> None:
 # --- Map ---------------------------------------------------------------------------------------
 
 
-def open_map(page: Page, server: Server, **query: object) -> dict[str, float]:
+def open_map(page: Page, server: Server, **query: object) -> FloatRect:
     """Open the map and return the box of its pad."""
     page.goto(address(server, "", model=VAE, **query))
     page.locator("[data-testid=latent-map][data-ready=true]").wait_for()
     box = page.get_by_test_id("latent-map").bounding_box()
     assert box is not None
-    return dict(box)
+    return box
 
 
 def test_the_map_shows_every_code_and_hovering_decodes(page: Page, server: Server) -> None:

@@ -27,14 +27,14 @@ def latent_map(
     ellipse: Sequence[tuple[float, float, float, float]] = (),
     neighbours: Sequence[int] = (),
     grid: bool = False,
-    extent: float = 3.0,
+    bounds: tuple[float, float, float, float] = (-3, 3, -3, 3),
 ) -> None:
     """Draw codes ``points`` (n, 2) with ``labels`` (n,), all of them.
 
     ``selected`` and ``neighbours`` are indices of codes to mark, ``ellipse`` rows of centre and
-    half axes, ``grid`` lays decoded images from -``extent`` to ``extent`` underneath. ``settled``
-    receives {"z", "selected"}: a clicked place with its nearest code, or a place reached by keys,
-    with None.
+    half axes, ``grid`` lays decoded images underneath, over ``bounds`` (left, right, bottom, top).
+    ``settled`` receives {"z", "selected"}: a clicked place with its nearest code, or a place
+    reached by keys, with None.
     """
     data = {
         **shared,
@@ -46,6 +46,6 @@ def latent_map(
         "ellipse": [list(map(float, row)) for row in ellipse],
         "neighbours": [int(i) for i in neighbours],
         "grid": grid,
-        "extent": extent,
+        "bounds": list(bounds),
     }
     _mount(key, data, settled)

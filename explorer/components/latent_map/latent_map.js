@@ -1,7 +1,7 @@
 /* The latent plane: real codes coloured by class, a point that follows the pointer, and what was
  * selected. Plotly draws it; pointing, clicking and arrow keys are handled here without a rerun. */
 
-const GRID = 20; // decoded images along each side of the plane
+const GRID = 20; // decoded images along the longer side of the plane
 const KEY_STEP = 0.1;
 const STILL = 5; // CSS pixels: a press that moved further was a pan, not a click
 const KEYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
@@ -191,7 +191,7 @@ function buildMap({ component, root, newView }) {
 
   /* What lies over and under the codes: posterior, selected code, neighbours, decoded plane. */
   function overlays() {
-    const { ellipse, selected, neighbours, grid, extent } = current.data;
+    const { ellipse, selected, neighbours, grid } = current.data;
     const ink = getComputedStyle(root).getPropertyValue("--st-text-color");
     const ellipses = ellipse.map(([x, y, rx, ry]) => ({
       type: "circle",
@@ -207,9 +207,10 @@ function buildMap({ component, root, newView }) {
     });
     const rings = neighbours.map((i) => ring(i, 5, 1.5));
     if (selected >= 0) rings.push(ring(selected, 9, 3));
+    const { left, top, cell, columns, rows } = tiles();
     const images = grid && background
-      ? [{ source: background, xref: "x", yref: "y", x: -extent, y: extent, sizex: 2 * extent,
-        sizey: 2 * extent, sizing: "stretch", layer: "below", opacity: 0.85 }]
+      ? [{ source: background, xref: "x", yref: "y", x: left, y: top, sizex: columns * cell,
+        sizey: rows * cell, sizing: "stretch", layer: "below", opacity: 0.85 }]
       : [];
     return { shapes: [...ellipses, ...rings], images };
   }
@@ -230,31 +231,37 @@ function buildMap({ component, root, newView }) {
     if (plot && !closed) window.Plotly.relayout(surface, overlays());
   }
 
-  function mosaic(answer) {
-    const canvas = element("canvas", {});
-    canvas.width = GRID * answer.width;
-    canvas.height = GRID * answer.height;
-    const tile = element("canvas", {});
-    tile.width = answer.width;
-    tile.height = answer.height;
-    for (let i = 0; i < answer.n; i++) {
-      paint(tile, answer, i);
-      canvas.getContext("2d").drawImage(
-        tile, (i % GRID) * answer.width, Math.floor(i / GRID) * answer.height);
-    }
-    return canvas.toDataURL();
+  /* The plane in square tiles that cover every code, row by row from the top left. */
+  function tiles() {
+    const [left, right, bottom, top] = current.data.bounds;
+    const cell = Math.max(right - left, top - bottom) / GRID;
+    const columns = Math.ceil((right - left) / cell);
+    const rows = Math.ceil((top - bottom) / cell);
+    return { left, top, cell, columns, rows };
   }
 
-  /* The plane as GRID x GRID tiles, each the image of its own centre, row by row from the top. */
+  /* Each tile shows the image of its own centre. */
   function askForGrid() {
-    const { extent } = current.data;
-    const centre = (i) => -extent + (2 * extent * (i + 0.5)) / GRID;
-    const z = new Float32Array(GRID * GRID * 2);
-    for (let i = 0; i < GRID * GRID; i++) {
-      z[2 * i] = centre(i % GRID);
-      z[2 * i + 1] = -centre(Math.floor(i / GRID));
+    const { left, top, cell, columns, rows } = tiles();
+    const z = new Float32Array(columns * rows * 2);
+    for (let i = 0; i < columns * rows; i++) {
+      z[2 * i] = left + cell * ((i % columns) + 0.5);
+      z[2 * i + 1] = top - cell * (Math.floor(i / columns) + 0.5);
     }
-    gridView.want({ model, z, n: GRID * GRID, d: 2, weights: null, k: 0 });
+    gridView.want({ model, z, n: columns * rows, d: 2, weights: null, k: 0 });
+  }
+
+  function mosaic(answer) {
+    const { columns, rows } = tiles();
+    const { width, height } = answer;
+    const canvas = element("canvas", { width: columns * width, height: rows * height });
+    const tile = element("canvas", { width, height });
+    for (let i = 0; i < answer.n; i++) {
+      paint(tile, answer, i);
+      const x = (i % columns) * width;
+      canvas.getContext("2d").drawImage(tile, x, Math.floor(i / columns) * height);
+    }
+    return canvas.toDataURL();
   }
 
   async function draw() {
