@@ -32,13 +32,13 @@ def page() -> None:
         "and every digit changes with it."
     )
     data = state.components_data(name, card)
-    picture("digits_row", data, slots=_every_class(card), width=84, fps=True)
+    picture(f"digits_row_{name}", data, slots=_every_class(card), width=84, fps=True)
     left, right = st.columns(2, gap="large")
     with left:
         _style(name, card, data)
     with right:
         _typed(name, card, data)
-        _between(card, data)
+        _between(name, card, data)
 
 
 def _one_hot(card: Card, label: int) -> list[float]:
@@ -76,7 +76,7 @@ def _typed(name: str, card: Card, data: dict) -> None:
         Slot(f"typed-{i}", character, _one_hot(card, label))
         for i, (character, label) in enumerate(zip(known, labels, strict=True))
     ]
-    picture(f"typed_{''.join(known)}", data, slots=slots, width=84)
+    picture(f"typed_{name}_{''.join(known)}", data, slots=slots, width=84)
     weights = np.eye(card.num_classes, dtype=np.float32)
     z = state.z_of(card)
     with st.container(horizontal=True):
@@ -89,7 +89,7 @@ def _typed(name: str, card: Card, data: dict) -> None:
             st.download_button(label, image, file, "image/png", on_click="ignore")
 
 
-def _between(card: Card, data: dict) -> None:
+def _between(name: str, card: Card, data: dict) -> None:
     st.subheader("Between two digits")
     for key, label in (("from", "From"), ("to", "To")):
         st.session_state[key] = min(st.session_state[key], card.num_classes - 1)
@@ -104,7 +104,7 @@ def _between(card: Card, data: dict) -> None:
     a, b = st.session_state["from"], st.session_state["to"]
     shares = np.linspace(0, 1, FRAMES)
     strip(
-        "class_strip",
+        f"class_strip_{name}",
         data,
         frames=FRAMES,
         path=None,

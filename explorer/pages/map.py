@@ -33,18 +33,13 @@ def page() -> None:
     parts.data_notice(images)
     data = state.components_data(name, card)
     selected = _selected(images, len(mu))
-    near = (
-        resources.code_index(name).neighbours(mu[selected], NEIGHBOURS + 1)
-        if (selected >= 0)
-        else np.array([], np.int64)
-    )
-    near = near[near != selected][:NEIGHBOURS]
+    near = _neighbours(name, mu, selected) if selected >= 0 else np.array([], np.int64)
 
     left, right = st.columns([3, 2], gap="large")
     with left:
         st.toggle("Lay the decoded plane underneath", key="grid", persist_state="session")
         latent_map(
-            "latent_map",
+            f"latent_map_{name}",
             data,
             points=mu,
             labels=labels,
@@ -59,7 +54,7 @@ def page() -> None:
         )
     with right:
         st.markdown("**Under the pointer**")
-        picture("map_picture", data, fps=True)
+        picture(f"map_picture_{name}", data, fps=True)
         _show_selected(name, card, images, mu, log_var, selected, near)
 
 
@@ -82,6 +77,12 @@ def _selected(images: gallery.Gallery, count: int) -> int:
     if source != images.source or int(index) >= count:
         return -1
     return int(index)
+
+
+def _neighbours(name: str, mu: latent.Array, selected: int) -> np.ndarray:
+    """Indices of the codes nearest to the selected one, itself left out."""
+    near = resources.code_index(name).neighbours(mu[selected], NEIGHBOURS + 1)
+    return near[near != selected][:NEIGHBOURS]
 
 
 def _ellipses(mu: latent.Array, log_var: latent.Array) -> list[tuple[float, float, float, float]]:

@@ -1,0 +1,58 @@
+"""The shipped checkpoints keep what their cards promise, measured again on real digits."""
+
+import pytest
+import torch
+
+from training.checkpoint import Checkpoint, load, shipped
+from training.data import ImageData, batches
+from training.judge import class_agreement
+from training.networks import VAE
+from training.steps import vae_losses
+
+
+@pytest.fixture(scope="module")
+def judge() -> Checkpoint:
+    return load(shipped() / "judges" / "mnist-judge")
+
+
+@torch.inference_mode()
+def negative_elbo(vae: VAE, test: ImageData) -> float:
+    torch.manual_seed(0)
+    total = sum(float(vae_losses(vae, x)["total"]) * len(x) for x, _ in batches(test, 500))
+    return total / len(test)
+
+
+def test_the_vae_is_as_good_as_its_card(mnist):
+    vae = load(shipped() / "mnist-conv-vae-z2")
+    assert isinstance(vae.network, VAE)
+    measured = negative_elbo(vae.network, mnist[1])
+    # One draw of z per image, over 10,000 images: the mean moves by less than 0.2 nats.
+    assert measured == pytest.approx(vae.card.metrics["test/total"], abs=0.2)
+    assert 140 < measured <= 155
+    assert vae.card.epochs == 30
+
+
+def test_the_atlas_holds_the_codes_of_the_test_set(mnist):
+    vae = load(shipped() / "mnist-conv-vae-z2")
+    atlas = vae.atlas()
+    mu, log_var = vae.encode(mnist[1].images[:500].float() / 255)
+    torch.testing.assert_close(atlas["mu"][:500].float(), mu, atol=5e-3, rtol=1e-3)
+    torch.testing.assert_close(atlas["log_var"][:500].float(), log_var, atol=2e-2, rtol=1e-3)
+    assert torch.equal(atlas["labels"].long(), mnist[1].labels)
+
+
+def test_the_judge_reads_the_test_set(mnist, judge):
+    images, labels = mnist[1].images, mnist[1].labels
+    read = torch.cat([judge.classify(x.float() / 255).argmax(1) for x in images.split(500)])
+    accuracy = (read == labels).float().mean().item()
+    assert accuracy == pytest.approx(judge.card.metrics["test/accuracy"], abs=1e-3)
+    assert accuracy >= 0.99
+
+
+def test_the_cgan_draws_what_its_card_says(judge):
+    cgan = load(shipped() / "mnist-cgan")
+    agreement, per_class = class_agreement(cgan, judge, samples=2000)
+    assert agreement == pytest.approx(cgan.card.metrics["samples/class_agreement"], abs=2e-3)
+    assert per_class.mean().item() == pytest.approx(agreement, abs=1e-6)
+    assert cgan.card.judge == judge.card.files["weights.safetensors"].sha256
+    assert cgan.card.epochs >= 10
