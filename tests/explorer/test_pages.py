@@ -216,7 +216,7 @@ def test_a_random_morphs_link_is_restored(open_page: Open) -> None:
 
 def test_a_map_link_is_restored(open_page: Open) -> None:
     app = open_page("map", selected="test-77", grid="1", z="0.5_-0.5")
-    shown = told(app, "latent_map_tiny-vae")
+    shown = told(app, "latent_map_tiny-vae-z2")
     assert (shown["selected"], shown["grid"], shown["z"]) == (77, True, [0.5, -0.5])
     assert len(shown["neighbours"]) == 8
     assert 77 not in shown["neighbours"]
@@ -225,22 +225,22 @@ def test_a_map_link_is_restored(open_page: Open) -> None:
 
 def test_a_click_on_the_map_selects_a_digit(open_page: Open) -> None:
     app = open_page("map")
-    assert told(app, "latent_map_tiny-vae")["selected"] == -1
+    assert told(app, "latent_map_tiny-vae-z2")["selected"] == -1
     assert "Click a mark" in words(app)
-    settle(app, "latent_map_tiny-vae", {"z": [0.125, -0.25], "selected": 4321})
+    settle(app, "latent_map_tiny-vae-z2", {"z": [0.125, -0.25], "selected": 4321})
     assert app.session_state["selected"] == "test-4321"
     assert app.query_params["selected"] == "test-4321"
     assert app.query_params["z"] == "0.125_-0.25"
-    shown = told(app, "latent_map_tiny-vae")
+    shown = told(app, "latent_map_tiny-vae-z2")
     assert shown["selected"] == 4321
     assert len(shown["ellipse"]) == 2
-    settle(app, "latent_map_tiny-vae", {"z": [1, 1], "selected": None})  # by keys
+    settle(app, "latent_map_tiny-vae-z2", {"z": [1, 1], "selected": None})  # by keys
     assert app.session_state["selected"] == "test-4321"
 
 
 @pytest.mark.parametrize("selected", ["test-10000", "sample-3"])
 def test_a_selection_that_is_not_shown_selects_nothing(open_page: Open, selected: str) -> None:
-    assert told(open_page("map", selected=selected), "latent_map_tiny-vae")["selected"] == -1
+    assert told(open_page("map", selected=selected), "latent_map_tiny-vae-z2")["selected"] == -1
 
 
 def test_a_bad_link_is_used_as_far_as_it_goes_and_warned_about(open_page: Open) -> None:
@@ -445,7 +445,7 @@ def test_after_the_download_the_full_test_set_is_shown(
     open_page: Open, empty_root: Path, mnist_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = open_page("map", data=empty_root)
-    assert len(told(app, "latent_map_tiny-vae")["labels"]) < 7000
+    assert len(told(app, "latent_map_tiny-vae-z2")["labels"]) < 7000
     monkeypatch.setattr(
         parts,
         "download_mnist",
@@ -453,7 +453,7 @@ def test_after_the_download_the_full_test_set_is_shown(
     )
     checked(app.button(key="download").click().run())
     assert not app.expander
-    assert len(told(app, "latent_map_tiny-vae")["labels"]) > 13_000  # 10,000 bytes in base64
+    assert len(told(app, "latent_map_tiny-vae-z2")["labels"]) > 13_000  # 10,000 bytes in base64
 
 
 @pytest.mark.parametrize("page", TITLES)
@@ -468,7 +468,7 @@ def test_models_of_other_images_break_no_page(
     app = open_page(page, checkpoints=tmp_path / "other")
     assert [title.value for title in app.title] == [TITLES[page]]
     if page == "map" and kind != "colour":
-        settle(app, "latent_map_tiny-vae", {"z": [0, 0], "selected": 4999})
+        settle(app, "latent_map_model", {"z": [0, 0], "selected": 4999})
         assert app.session_state["selected"] == "test-4999"
 
 
@@ -501,9 +501,9 @@ def test_a_link_that_leads_nowhere_beside_the_models_is_passed_over(
 def test_a_retrained_model_gets_its_own_codes(open_page: Open, tmp_path: Path) -> None:
     root = tmp_path / "models"
     make_checkpoint(root / "vae", VAE_Z2, seed=1)
-    before = told(open_page("map", checkpoints=root), "latent_map_tiny-vae")["points"]
+    before = told(open_page("map", checkpoints=root), "latent_map_vae")["points"]
     make_checkpoint(root / "vae", VAE_Z2, seed=2)
-    after = told(open_page("map", checkpoints=root), "latent_map_tiny-vae")["points"]
+    after = told(open_page("map", checkpoints=root), "latent_map_vae")["points"]
     assert after != before
 
 
