@@ -41,7 +41,7 @@ def scan(root: Path) -> Catalog:
         except CheckpointError as error:
             problems[folder.name] = error.check
             continue
-        if card.family != "classifier":
+        if card.family != "classifier" and card.image_shape[1] > 1:  # points are no pictures
             cards[folder.name] = card
     order = sorted(cards, key=lambda name: (cards[name].family != "vae", name))
     return Catalog(root, {name: cards[name] for name in order}, problems)

@@ -12,16 +12,19 @@ import torch
 from PIL import Image
 from rich.progress import Progress
 
-from training.data import DataError, ImageData, data_root, load
+from training.data import MNIST_SHAPE, DataError, ImageData, data_root, load_both
 from training.loop import Run, fit
 from training.publish import publish
-from training.recipes import (
-    RECIPES,
+from training.recipes import RECIPES, Recipe, Wasserstein
+from training.specs import (
     ClassifierSpec,
-    ConvCGANSpec,
-    ConvVAESpec,
+    ConvDown,
+    ConvUp,
+    Down,
+    GANSpec,
     NetworkSpec,
-    Recipe,
+    Up,
+    VAESpec,
 )
 
 
@@ -36,9 +39,11 @@ def mnist() -> tuple[ImageData, ImageData]:
     """MNIST's training and test sets, from LATENT_DATA or data/."""
     root = data_root()
     if not (root / "MNIST" / "raw").is_dir():
-        pytest.skip(f"MNIST is not in {root}: run `latent-train download`, or set LATENT_DATA")
+        pytest.skip(
+            f"MNIST is not in {root}: run `latent-train download mnist`, or set LATENT_DATA"
+        )
     try:
-        return load(root, "train"), load(root, "test")
+        return load_both(root, "mnist", MNIST_SHAPE)
     except DataError as error:  # present but damaged is a failure, never a skip
         pytest.fail(str(error))
 
@@ -69,19 +74,49 @@ def synthetic(n: int, seed: int, shape: tuple[int, int, int] = (1, 8, 8)) -> Ima
     return ImageData(images, labels, ("left", "right"), "halves")
 
 
+_TINY = (1, 8, 8)
+_TINY_DOWN = ConvDown((Down(4, 3, 2), Down(8, 3, 2)))
+_TINY_UP = ConvUp(
+    grid=(8, 2, 2),
+    stages=(Up(8, 4), Up(8, 4), Up(1, 7, stride=1, op="conv")),
+    activation="leaky",
+)
+_TINY_NORM = ConvUp((Up(8, 2, 1, "valid"), Up(8, 4), Up(1, 4)), norm="before")
+
 SPECS: dict[str, NetworkSpec] = {
-    "mnist-conv-vae-z2": ConvVAESpec(
-        latent_dim=2, channels=(4, 8), hidden=8, image_shape=(1, 8, 8)
+    "mnist-conv-vae-z2": VAESpec(
+        2,
+        replace(_TINY_DOWN, dense=(8,), activation="relu"),
+        ConvUp(grid=(8, 2, 2), stages=(Up(8, 3), Up(4, 3), Up(1, 3, stride=1))),
+        _TINY,
     ),
-    "mnist-cgan": ConvCGANSpec(
-        latent_dim=6,
+    "mnist-cgan": GANSpec(
+        6,
+        _TINY_UP,
+        replace(_TINY_DOWN, end="max"),
         num_classes=2,
-        generator_channels=8,
-        discriminator_channels=(4, 8),
-        image_shape=(1, 8, 8),
+        image_shape=_TINY,
+        init="glorot",
     ),
-    "mnist-judge": ClassifierSpec(channels=(4, 8), num_classes=2, image_shape=(1, 8, 8)),
+    "mnist-judge": ClassifierSpec(channels=(4, 8), num_classes=2, image_shape=_TINY),
+    "mnist-gan-r4-z2": GANSpec(
+        2,
+        _TINY_NORM,
+        replace(_TINY_DOWN, norm=True),
+        output="tanh",
+        image_shape=_TINY,
+        init="normal",
+    ),
+    "mnist-wgan-gp-z2": GANSpec(
+        2, _TINY_NORM, _TINY_DOWN, output="tanh", image_shape=_TINY, init="normal"
+    ),
+    "mnist-wgan-r2": GANSpec(
+        6, _TINY_UP, replace(_TINY_DOWN, dropout=0.4), image_shape=_TINY, init="glorot"
+    ),
 }
+"""Networks that train in an instant, of the structure of the recipe they are named after."""
+
+CHECKPOINTS = ("mnist-conv-vae-z2", "mnist-cgan", "mnist-judge")
 
 
 @pytest.fixture(scope="session")
@@ -102,6 +137,9 @@ def tiny_recipe() -> Callable[..., Recipe]:
             "batch_size": 16,
             "bf16": False,  # which slows such small networks down
         }
+        if isinstance(objective := RECIPES[name].objective, Wasserstein):
+            # 96 images make 6 batches: three generator steps per epoch.
+            settings["objective"] = replace(objective, critic_steps=2)
         return replace(RECIPES[name], **(settings | changes))
 
     return make
@@ -127,7 +165,7 @@ def tiny_checkpoints(
 ) -> Path:
     """A folder with a tiny VAE and CGAN, and a judge beside them; read-only: copy to tamper."""
     root = tmp_path_factory.mktemp("checkpoints")
-    for name, spec in SPECS.items():
-        folder = root / ("judges" if isinstance(spec, ClassifierSpec) else "") / name
+    for name in CHECKPOINTS:
+        folder = root / ("judges" if name == "mnist-judge" else "") / name
         publish(train_run(tiny_recipe(name)), *halves, folder, root)
     return root

@@ -17,8 +17,10 @@ PCA_COMPONENTS = 8
 UMAP_NEIGHBOURS = 15
 
 
-def build(checkpoint: Checkpoint, test: ImageData, seed: int = 0) -> dict[str, Tensor]:
-    """Codes of the test set with their PCA and, above two dimensions, their UMAP."""
+def build(
+    checkpoint: Checkpoint, test: ImageData, seed: int = 0, *, umap: bool = True
+) -> dict[str, Tensor]:
+    """Codes of the test set with their PCA and, above two dimensions, their UMAP if wanted."""
     codes = [checkpoint.encode(x) for x, _ in batches(test, 1000)]
     mu = torch.cat([m for m, _ in codes]).cpu()
     log_var = torch.cat([v for _, v in codes]).cpu()
@@ -28,7 +30,7 @@ def build(checkpoint: Checkpoint, test: ImageData, seed: int = 0) -> dict[str, T
         "labels": test.labels.to("cpu", torch.uint8 if len(test.classes) <= 256 else torch.int16),
         **pca(mu),
     }
-    if mu.shape[1] > 2 and len(mu) > UMAP_NEIGHBOURS:
+    if umap and mu.shape[1] > 2 and len(mu) > UMAP_NEIGHBOURS:
         atlas["umap"] = umap_plane(mu, seed)
     return atlas
 

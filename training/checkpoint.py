@@ -2,7 +2,9 @@
 
 A checkpoint is a folder: ``card.json`` says what is in it, with size and SHA-256 of every other
 file; ``weights.safetensors`` holds the inference weights in float16; ``history.json`` the loss
-parts per epoch; ``atlas.safetensors`` the test set's codes; ``samples.png`` a picture.
+parts per epoch; ``atlas.safetensors`` the test set's codes; ``samples.png`` a picture. Where the
+recipe asks for them, ``batches.safetensors`` holds the loss parts per batch and
+``timeline/epoch-<n>.safetensors`` the weights after epoch n.
 
 Nothing is ever unpickled. Folders appear whole or not at all, and nothing of a folder reaches a
 network before its size, hash, schema, tensor names, shapes and finiteness have been checked.
@@ -35,9 +37,10 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from training import networks
-from training.recipes import ClassifierSpec, ConvCGANSpec, ConvVAESpec, Recipe
+from training.recipes import Recipe
+from training.specs import ClassifierSpec, GANSpec
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MAX_CARD_BYTES = 1 << 20
 MAX_FILE_BYTES = 512 << 20
 
@@ -118,7 +121,7 @@ class Card(BaseModel):
 
     @property
     def family(self) -> str:
-        """The recipe's family: vae, cgan or classifier."""
+        """The recipe's family: vae, gan, cgan, wgan, wgan-gp or classifier."""
         return self.recipe.family
 
     @model_validator(mode="after")
@@ -126,12 +129,12 @@ class Card(BaseModel):
         spec = self.recipe.network
         if self.image_shape != spec.image_shape:
             raise ValueError(f"image_shape {self.image_shape} is not the network's")
-        if self.latent_dim != latent_dim(self.recipe):
+        if self.latent_dim != self.recipe.latent_dim:
             raise ValueError(f"latent_dim {self.latent_dim} is not the network's")
-        if self.num_classes != num_classes(self.recipe):
+        if self.num_classes != self.recipe.num_classes:
             raise ValueError(f"num_classes {self.num_classes} is not the network's")
-        known = spec.num_classes if isinstance(spec, ConvCGANSpec | ClassifierSpec) else None
-        if known is not None and len(self.classes) != known:
+        known = spec.num_classes if isinstance(spec, GANSpec | ClassifierSpec) else 0
+        if known and len(self.classes) != known:
             raise ValueError(f"{len(self.classes)} class names for {known} classes")
         return self
 
@@ -227,6 +230,21 @@ class Checkpoint:
         _check_atlas(self.folder, self.card, tensors)
         return tensors
 
+    def timeline(self) -> list[int]:
+        """Epochs whose weights are in the folder: `load` opens them by ``epoch``."""
+        epochs = sorted(self.card.recipe.timeline)
+        return [epoch for epoch in epochs if timeline_name(epoch) in self.card.files]
+
+    def batch_losses(self) -> dict[str, Tensor]:
+        """Loss parts per batch, float16 (batches,), verified; empty where they were not kept."""
+        if "batches.safetensors" not in self.card.files:
+            return {}
+        losses = _safetensors(self.folder, "batches.safetensors", self.card)
+        for name, values in losses.items():
+            if values.ndim != 1 or values.dtype != torch.float16:
+                raise CheckpointError(self.folder, f"batches.safetensors: {name} is not a list")
+        return losses
+
     def history(self) -> History:
         """Loss parts per epoch: {"train": {part: [...]}, "test": {part: [...]}}, verified."""
         blob = _verified(self.folder, "history.json", self.card)
@@ -282,23 +300,11 @@ def _check_atlas(folder: Path, card: Card, tensors: dict[str, Tensor]) -> None:
             refuse(f"tensor {name} holds NaN or infinity")
 
 
-def latent_dim(recipe: Recipe) -> int:
-    """Latent dimensions of a recipe's network; 0 for a classifier."""
-    return (
-        recipe.network.latent_dim if isinstance(recipe.network, ConvVAESpec | ConvCGANSpec) else 0
-    )
-
-
-def num_classes(recipe: Recipe) -> int:
-    """Classes a recipe's `decode` can be asked for; 0 means unconditional."""
-    return recipe.network.num_classes if isinstance(recipe.network, ConvCGANSpec) else 0
-
-
 def inference_weights(network: nn.Module) -> dict[str, Tensor]:
     """The tensors a checkpoint ships: everything but a discriminator, float16, on the CPU."""
     return {
         name: tensor.detach()
-        .to("cpu", torch.float16 if tensor.is_floating_point() else None)
+        .to("cpu", torch.float16 if tensor.is_floating_point() else tensor.dtype, copy=True)
         .contiguous()
         for name, tensor in network.state_dict().items()
         if not name.startswith("discriminator.")
@@ -318,15 +324,19 @@ def save(
     history: History,
     atlas: dict[str, Tensor],
     samples_png: bytes,
+    *,
+    batch_losses: dict[str, Tensor] | None = None,
+    timeline: dict[int, dict[str, Tensor]] | None = None,
 ) -> Card:
     """Write a checkpoint folder atomically, replacing one of the same name; return its card.
 
     Everything goes into a temporary folder beside it, is flushed to disk and then renamed, so a
     full disk or Ctrl-C leaves the old folder as it was, and a kill one that `recover` finds.
-    Raises CheckpointError where the weights
-    are not finite, OSError where the disk refuses.
+    Raises CheckpointError where the weights are not finite, OSError where the disk refuses.
     """
-    require_finite(folder, weights)
+    timeline = timeline or {}
+    for shipped in (weights, *timeline.values()):
+        require_finite(folder, shipped)
     files = {
         "weights.safetensors": save_tensors(weights),
         "history.json": json.dumps(history, indent=1, allow_nan=False).encode(),
@@ -334,6 +344,9 @@ def save(
     }
     if atlas:
         files["atlas.safetensors"] = save_tensors({k: v.contiguous() for k, v in atlas.items()})
+    if batch_losses:
+        files["batches.safetensors"] = save_tensors(batch_losses)
+    files |= {timeline_name(epoch): save_tensors(old) for epoch, old in timeline.items()}
     entries = {
         name: FileEntry(size=len(blob), sha256=hashlib.sha256(blob).hexdigest())
         for name, blob in sorted(files.items())
@@ -353,7 +366,13 @@ def save(
     return card
 
 
+def timeline_name(epoch: int) -> str:
+    """Name, inside the folder, of the weights after ``epoch``."""
+    return f"timeline/epoch-{epoch:04}.safetensors"
+
+
 def _write_synced(path: Path, blob: bytes) -> None:
+    path.parent.mkdir(exist_ok=True)
     with path.open("wb") as file:
         file.write(blob)
         file.flush()
@@ -411,6 +430,12 @@ def read_card(folder: Path | str) -> Card:
     version = content.get("schema_version") if isinstance(content, dict) else None
     if type(version) is not int or version < 1:
         raise CheckpointError(folder, "card.json has no schema_version: not made by latent-train")
+    if version < SCHEMA_VERSION:
+        raise CheckpointError(
+            folder,
+            f"schema version {version} is older than {SCHEMA_VERSION}, the one this version reads: "
+            "train it again",
+        )
     if version > SCHEMA_VERSION:
         raise CheckpointError(
             folder,
@@ -442,8 +467,10 @@ def verify_files(folder: Path | str) -> Card:
     return card
 
 
-def load(folder: Path | str, device: torch.device | str = "cpu") -> Checkpoint:
-    """Open a checkpoint folder.
+def load(
+    folder: Path | str, device: torch.device | str = "cpu", *, epoch: int | None = None
+) -> Checkpoint:
+    """Open a checkpoint folder, with its final weights or those of an ``epoch`` of its timeline.
 
     Checks card, sizes, hashes, tensor names, shapes and finiteness, in this order, before the
     network sees a number. Raises CheckpointError naming the first check that failed.
@@ -452,10 +479,11 @@ def load(folder: Path | str, device: torch.device | str = "cpu") -> Checkpoint:
     card = verify_files(folder)
     with torch.device("meta"):  # shapes are compared before any memory is taken
         network = networks.build(card.recipe.network)
-    if isinstance(network, networks.CGAN):
+    if isinstance(network, networks.GAN):
         del network.discriminator  # inference needs the generator alone
     expected = network.state_dict()
-    tensors = _safetensors(folder, "weights.safetensors", card)
+    name = "weights.safetensors" if epoch is None else timeline_name(epoch)
+    tensors = _safetensors(folder, name, card)
     _check_weights(folder, tensors, expected)
     network.load_state_dict(
         {name: t.to(expected[name].dtype) for name, t in tensors.items()}, assign=True

@@ -1,4 +1,4 @@
-"""Encoders, decoders, generators and discriminators, with shapes on every line.
+"""Encoders, decoders, generators and discriminators, built from their specs.
 
 Images are float in [0, 1], laid out (n, C, H, W). A condition is a float (n, classes) matrix of
 class weights: a one-hot row asks for one class, a mixture of two rows lies between them.
@@ -9,77 +9,235 @@ padding used here gives the same sizes and parameter counts.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.recipes import ClassifierSpec, ConvCGANSpec, ConvVAESpec, NetworkSpec
+from training.recipes import Recipe, Wasserstein
+from training.specs import (
+    LSTM,
+    Activation,
+    ClassifierSpec,
+    ConvDown,
+    ConvUp,
+    Dense,
+    Down,
+    GANSpec,
+    ImageShape,
+    Init,
+    NetworkSpec,
+    Up,
+    VAESpec,
+)
+
+
+def activate(name: Activation) -> nn.Module:
+    """The activation called ``name``."""
+    return nn.ReLU() if name == "relu" else nn.LeakyReLU(0.2)
+
+
+def dense_layers(
+    width_in: int, widths: Sequence[int], activation: Activation, dropout: float = 0.0
+) -> list[nn.Module]:
+    """Linear, activation and dropout for every width: (n, width_in) -> (n, widths[-1])."""
+    layers: list[nn.Module] = []
+    for width in widths:
+        layers += [nn.Linear(width_in, width), activate(activation)]
+        layers += [nn.Dropout(dropout)] if dropout else []
+        width_in = width
+    return layers
+
+
+def trunk(spec: Dense | ConvDown | LSTM, image_shape: ImageShape) -> tuple[nn.Module, int]:
+    """What turns images (n, C, H, W) into features (n, width); returns it and the width."""
+    match spec:
+        case Dense():
+            layers = dense_layers(
+                math.prod(image_shape), spec.widths, spec.activation, spec.dropout
+            )
+            width = spec.widths[-1] if spec.widths else math.prod(image_shape)
+            return nn.Sequential(nn.Flatten(), *layers), width
+        case ConvDown():
+            return conv_trunk(spec, image_shape)
+        case LSTM():
+            channels, _, width = image_shape
+            return RowLSTM(channels * width, spec.hidden), spec.hidden
+
+
+def conv_trunk(spec: ConvDown, image_shape: ImageShape) -> tuple[nn.Module, int]:
+    """Convolutions to features (n, width); returns them and the width."""
+    channels = image_shape[0]
+    layers: list[nn.Module] = []
+    for i, stage in enumerate(spec.stages):
+        layers += down(channels, stage, norm=spec.norm and i > 0, spec=spec)
+        channels = stage.channels
+    if spec.end == "max":
+        layers.append(nn.AdaptiveMaxPool2d(1))
+    width = channels if spec.end == "max" else math.prod(spec.shape(image_shape))
+    layers += [nn.Flatten(), *dense_layers(width, spec.dense, spec.activation)]
+    return nn.Sequential(*layers), spec.dense[-1] if spec.dense else width
+
+
+def down(channels: int, stage: Down, *, norm: bool, spec: ConvDown) -> list[nn.Module]:
+    """Layers of one stage towards features."""
+    k, s = stage.kernel, stage.stride
+    # One more on the far side for even kernels at stride 1, as Keras pads.
+    far = stage.padding == "same" and s == 1 and k % 2 == 0
+    layers: list[nn.Module] = [nn.ZeroPad2d((0, 1, 0, 1))] if far else []
+    padding = (k - 1) // 2 if stage.padding == "same" else 0
+    layers += [nn.Conv2d(channels, stage.channels, k, s, padding)]
+    layers += [nn.ZeroPad2d((0, stage.pad, 0, stage.pad))] if stage.pad else []
+    layers += [nn.BatchNorm2d(stage.channels)] if norm else []
+    layers += [activate(spec.activation)]
+    layers += [nn.MaxPool2d(stage.pool)] if stage.pool > 1 else []
+    layers += [nn.Dropout(spec.dropout)] if spec.dropout else []
+    return layers
+
+
+class RowLSTM(nn.Module):
+    """Images (n, C, H, W) as sequences of H rows -> the last hidden state (n, hidden)."""
+
+    def __init__(self, width: int, hidden: int):
+        super().__init__()
+        self.lstm = nn.LSTM(width, hidden, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Read images (n, C, H, W) row by row, top to bottom."""
+        rows = x.transpose(1, 2).flatten(2)  # (n, H, C * W)
+        return self.lstm(rows)[0][:, -1]
 
 
 class Encoder(nn.Module):
-    """q(z|x) of the convolutional VAE: (n, C, H, W) in [0, 1] -> mu, log_var, each (n, d)."""
+    """q(z|x) of a VAE: (n, C, H, W) in [0, 1] -> mu, log_var, each (n, d)."""
 
-    def __init__(self, spec: ConvVAESpec):
+    def __init__(self, spec: VAESpec):
         super().__init__()
-        channels, height, width = spec.image_shape
-        layers: list[nn.Module] = []
-        for out in spec.channels:
-            layers += [nn.Conv2d(channels, out, 3, stride=2, padding=1), nn.ReLU()]  # halves H, W
-            channels = out
-        scale = 2 ** len(spec.channels)
-        self.features = nn.Sequential(
-            *layers,
-            nn.Flatten(),  # (n, 3136) for MNIST
-            nn.Linear(channels * (height // scale) * (width // scale), spec.hidden),
-            nn.ReLU(),
-        )
-        self.mu = nn.Linear(spec.hidden, spec.latent_dim)
-        self.log_var = nn.Linear(spec.hidden, spec.latent_dim)
+        self.trunk, width = trunk(spec.encoder, spec.image_shape)
+        self.mu = nn.Linear(width, spec.latent_dim)
+        self.log_var = nn.Linear(width, spec.latent_dim)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Encode images (n, C, H, W) into mu and log_var, each (n, d)."""
-        h = self.features(x)
+        h = self.trunk(x)
         return self.mu(h), self.log_var(h)
 
 
+class Tanh01(nn.Module):
+    """Hyperbolic tangent moved to [0, 1], the range of images everywhere else."""
+
+    def forward(self, h: Tensor) -> Tensor:
+        """Squash any float tensor into [0, 1]."""
+        return (torch.tanh(h) + 1) / 2
+
+
 class Decoder(nn.Module):
-    """p(x|z) of the convolutional VAE: z (n, d) -> Bernoulli logits (n, C, H, W)."""
+    """p(x|z) of a VAE, or the generator of a GAN: z (n, d) -> (n, C, H, W).
 
-    def __init__(self, spec: ConvVAESpec):
+    ``width`` is the latent dimension and, where conditional, the number of classes on top.
+    ``output`` ends it: nothing for a VAE, which decodes to Bernoulli logits.
+    """
+
+    def __init__(
+        self, spec: Dense | ConvUp, width: int, image_shape: ImageShape, output: nn.Module
+    ):
         super().__init__()
-        image_channels, height, width = spec.image_shape
-        scale = 2 ** len(spec.channels)
-        channels = spec.channels[-1]
-        grid = (channels, height // scale, width // scale)
-        self.dense = nn.Sequential(
-            nn.Linear(spec.latent_dim, channels * grid[1] * grid[2]),
-            nn.ReLU(),
-            nn.Unflatten(1, grid),  # (n, 64, 7, 7) for MNIST
-        )
-        layers: list[nn.Module] = []
-        for out in reversed(spec.channels):  # doubles H, W
-            up = nn.ConvTranspose2d(channels, out, 3, stride=2, padding=1, output_padding=1)
-            layers += [up, nn.ReLU()]
-            channels = out
-        layers.append(nn.ConvTranspose2d(channels, image_channels, 3, padding=1))
-        self.convs = nn.Sequential(*layers)
+        self.size = image_shape[1:]
+        self.output = output
+        if isinstance(spec, Dense):
+            layers = dense_layers(width, spec.widths, spec.activation, spec.dropout)
+            last = nn.Linear((width, *spec.widths)[-1], math.prod(image_shape))
+            self.stem = nn.Sequential(*layers, last, nn.Unflatten(1, image_shape))
+            self.convs = nn.Sequential()
+        else:
+            self.stem, channels = stem(spec, width)
+            self.convs = nn.Sequential(*convolutions(spec, channels))
 
-    def forward(self, z: Tensor) -> Tensor:
-        """Decode z (n, d) into logits (n, C, H, W)."""
-        # The dense layer stays in float32 when the convolutions run in bfloat16: z itself must
-        # not be rounded, or a slowly dragged slider would move in visible steps.
-        return self.convs(self.dense(z).to(self.convs[0].weight.dtype))
+    def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Decode z (n, d), with class weights (n, k) where conditional, into (n, C, H, W)."""
+        h = self.stem(z if condition is None else torch.cat([z, condition], dim=1))
+        # The stem stays in float32 when the convolutions run in bfloat16: z itself must not be
+        # rounded, or a slowly dragged slider would move in visible steps.
+        h = self.convs(h.to(next(self.convs.parameters(), h).dtype))
+        if h.shape[2:] != self.size:  # R5's Imagenette decoder makes 256x256 pixels
+            h = F.interpolate(h.float(), self.size, mode="bilinear", antialias=True)
+        return self.output(h.float())
+
+
+def stem(spec: ConvUp, width: int) -> tuple[nn.Module, int]:
+    """Latents (n, width) -> the grid (n, C, H, W); returns the layers and C."""
+    if spec.grid is None:
+        return nn.Unflatten(1, (width, 1, 1)), width
+    units = math.prod(spec.grid)
+    layers = dense_layers(width, spec.dense, spec.activation)
+    layers.append(nn.Linear((width, *spec.dense)[-1], units, bias=spec.bias))
+    layers += [nn.BatchNorm1d(units)] if spec.stem_norm == "units" else []
+    layers.append(nn.Unflatten(1, spec.grid))
+    layers += [nn.BatchNorm2d(spec.grid[0])] if spec.stem_norm == "channels" else []
+    layers += [activate(spec.activation)] if spec.stem_activation else []
+    return nn.Sequential(*layers), spec.grid[0]
+
+
+def convolutions(spec: ConvUp, channels: int) -> list[nn.Module]:
+    """The stages that grow the grid, (n, channels, h, w) -> (n, C, H, W)."""
+    layers: list[nn.Module] = []
+    for i, stage in enumerate(spec.stages, start=1):
+        layers += up(channels, stage, spec.bias)
+        channels = stage.channels
+        if i < len(spec.stages):
+            layers += [nn.BatchNorm2d(channels)] if spec.norm == "before" else []
+            layers.append(activate(spec.activation))
+            layers += [nn.BatchNorm2d(channels)] if spec.norm == "after" else []
+    return layers
+
+
+def up(channels: int, stage: Up, bias: bool) -> list[nn.Module]:
+    """Layers of one stage towards an image: sizes times the stride where padding is "same"."""
+    k, s = stage.kernel, stage.stride
+    if stage.op == "transposed":
+        padding = (k - 1) // 2 if stage.padding == "same" else 0
+        extra = s + 2 * padding - k if stage.padding == "same" else 0
+        return [nn.ConvTranspose2d(channels, stage.channels, k, s, padding, extra, bias=bias)]
+    layers: list[nn.Module] = [nn.Upsample(scale_factor=s)] if s > 1 else []
+    if stage.padding == "same" and k % 2 == 0:  # one more on the far side, as Keras pads
+        layers.append(nn.ZeroPad2d((0, 1, 0, 1)))
+    padding = (k - 1) // 2 if stage.padding == "same" else 0
+    wide = k >= 5 and k % 2 and padding and stage.channels <= 4 < channels // 8
+    conv = OverlapAddConv2d if wide else nn.Conv2d
+    return [*layers, conv(channels, stage.channels, k, padding=padding, bias=bias)]
+
+
+class OverlapAddConv2d(nn.Conv2d):
+    """A stride-1 "same" convolution to few channels: a matrix product and an overlap-add.
+
+    The same weights and numbers as ``nn.Conv2d``. A direct kernel vectorises over output channels
+    and idles with one: from 128 channels to 1, 7x7, this takes a third of its time on a CPU.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Convolve (n, C, H, W) into (n, out, H, W)."""
+        if input.device.type != "cpu":
+            return super().forward(input)
+        # Every pixel's contribution to each of the k*k places around it: (n, H*W, out*k*k) ...
+        kernel = self.weight.flip(2, 3).transpose(0, 1).flatten(1)
+        spread = input.permute(0, 2, 3, 1).flatten(1, 2) @ kernel
+        # ... added up where they land.
+        y = F.fold(
+            spread.mT.float(), input.shape[2:], self.kernel_size, padding=self.kernel_size[0] // 2
+        )
+        return y if self.bias is None else y + self.bias[:, None, None]
 
 
 class VAE(nn.Module):
     """Variational autoencoder (Kingma & Welling 2014, arXiv:1312.6114)."""
 
-    def __init__(self, encoder: nn.Module, decoder: nn.Module):
+    def __init__(self, spec: VAESpec):
         super().__init__()
-        self.encoder = encoder
-        self.decoder = decoder
+        self.encoder = Encoder(spec)
+        self.decoder = Decoder(spec.decoder, spec.latent_dim, spec.image_shape, nn.Identity())
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Encode images (n, C, H, W) in [0, 1] into mu and log_var, each (n, d)."""
@@ -87,86 +245,59 @@ class VAE(nn.Module):
 
     def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """Decode z (n, d) into images (n, C, H, W) in [0, 1]; a VAE takes no condition."""
-        return torch.sigmoid(self.decoder(z).float())
+        return torch.sigmoid(self.decoder(z))
 
 
-class OverlapAddConv2d(nn.Conv2d):
-    """A stride-1 convolution to few channels, as one matrix product and an overlap-add.
+class Discriminator(nn.Module):
+    """Discriminator or critic of a GAN: images and condition -> logits (n,), high for real."""
 
-    The same weights and numbers as ``nn.Conv2d``. A direct kernel vectorises over output channels
-    and idles with one: from 128 channels to 1, 7x7, this takes a third of its time on a CPU.
+    def __init__(self, spec: GANSpec):
+        super().__init__()
+        channels, height, width = spec.image_shape
+        self.limit = spec.limit if spec.output == "tanh" else 0.0
+        # The condition is one constant plane per class: (n, 1 + 10, 28, 28) for MNIST.
+        self.trunk, features = trunk(
+            spec.discriminator, (channels + spec.num_classes, height, width)
+        )
+        self.head = nn.Linear(features, 1)
+
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Score images (n, C, H, W) in [0, 1] under class weights (n, k); logits (n,)."""
+        return self.score(self.inside(x), condition)
+
+    def inside(self, x: Tensor) -> Tensor:
+        """Images in [0, 1] moved to the range that the networks work in."""
+        return (2 * x - 1) * self.limit if self.limit else x
+
+    def score(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Logits (n,) of images (n, C, H, W) as `inside` gives them."""
+        return self.head(self.features(x, condition)).squeeze(1)
+
+    def features(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        """What the last layer reads (n, width), of images (n, C, H, W) as `inside` gives them."""
+        if condition is not None:
+            planes = condition.to(x.dtype)[:, :, None, None].expand(-1, -1, *x.shape[2:])
+            x = torch.cat([x, planes], dim=1)
+        # Concatenation falls back to the default layout, which slows every convolution after it.
+        return self.trunk(x.contiguous(memory_format=torch.channels_last))
+
+
+class GAN(nn.Module):
+    """Generative adversarial network (Goodfellow et al. 2014, arXiv:1406.2661).
+
+    Conditional (Mirza & Osindero 2014, arXiv:1411.1784) where the spec has classes.
     """
 
-    def forward(self, input: Tensor) -> Tensor:
-        """Convolve (n, C, H, W) into (n, out, H, W), float32."""
-        # Every pixel's contribution to each of the k*k places around it: (n, H*W, out*k*k) ...
-        kernel = self.weight.flip(2, 3).transpose(0, 1).flatten(1)
-        spread = input.permute(0, 2, 3, 1).flatten(1, 2) @ kernel
-        # ... added up where they land.
-        height, width = input.shape[2:]
-        y = F.fold(
-            spread.mT.float(), (height, width), self.kernel_size, padding=int(self.padding[0])
-        )
-        return y if self.bias is None else y + self.bias[:, None, None]
-
-
-class ConditionalGenerator(nn.Module):
-    """Generator of R3's CGAN: z (n, d) and condition (n, k) -> images (n, C, H, W) in [0, 1]."""
-
-    def __init__(self, spec: ConvCGANSpec):
+    def __init__(self, spec: GANSpec):
         super().__init__()
-        image_channels, height, width = spec.image_shape
-        joint = spec.latent_dim + spec.num_classes  # 138
-        grid = (joint, height // 4, width // 4)
-        hidden = spec.generator_channels
-        self.dense = nn.Sequential(
-            nn.Linear(joint, joint * grid[1] * grid[2]),  # 138 -> 6762
-            nn.LeakyReLU(0.2),
-            nn.Unflatten(1, grid),  # (n, 138, 7, 7)
+        self.num_classes = spec.num_classes
+        self.generator = Decoder(
+            spec.generator,
+            spec.latent_dim + spec.num_classes,
+            spec.image_shape,
+            nn.Sigmoid() if spec.output == "sigmoid" else Tanh01(),
         )
-        self.convs = nn.Sequential(
-            nn.ConvTranspose2d(joint, hidden, 4, stride=2, padding=1),  # (n, 128, 14, 14)
-            nn.LeakyReLU(0.2),
-            nn.ConvTranspose2d(hidden, hidden, 4, stride=2, padding=1),  # (n, 128, 28, 28)
-            nn.LeakyReLU(0.2),
-            OverlapAddConv2d(hidden, image_channels, 7, padding=3),  # (n, 1, 28, 28)
-        )
-
-    def forward(self, z: Tensor, condition: Tensor) -> Tensor:
-        """Generate images (n, C, H, W) in [0, 1] from z (n, d) and class weights (n, k)."""
-        h = self.dense(torch.cat([z, condition], dim=1))
-        return torch.sigmoid(self.convs(h.to(self.convs[0].weight.dtype)).float())
-
-
-class ConditionalDiscriminator(nn.Module):
-    """Discriminator of R3's CGAN: images and condition -> logits (n,), positive for real."""
-
-    def __init__(self, spec: ConvCGANSpec):
-        super().__init__()
-        channels = spec.image_shape[0] + spec.num_classes  # 11: the image and one-hot planes
-        layers: list[nn.Module] = []
-        for out in spec.discriminator_channels:
-            layers += [nn.Conv2d(channels, out, 3, stride=2, padding=1), nn.LeakyReLU(0.2)]
-            channels = out
-        self.features = nn.Sequential(*layers, nn.AdaptiveMaxPool2d(1), nn.Flatten())  # (n, 128)
-        self.head = nn.Linear(channels, 1)
-
-    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        """Score images (n, C, H, W) in [0, 1] under class weights (n, k); logits (n,)."""
-        planes = condition.to(x.dtype)[:, :, None, None].expand(-1, -1, *x.shape[2:])
-        # Concatenation would fall back to the default layout and slow every convolution after it.
-        h = torch.cat([x, planes], dim=1).contiguous(memory_format=torch.channels_last)
-        return self.head(self.features(h)).squeeze(1)
-
-
-class CGAN(nn.Module):
-    """Conditional GAN (Mirza & Osindero 2014, arXiv:1411.1784)."""
-
-    def __init__(self, generator: nn.Module, discriminator: nn.Module, num_classes: int):
-        super().__init__()
-        self.generator = generator
-        self.discriminator = discriminator
-        self.num_classes = num_classes
+        self.discriminator = Discriminator(spec)
 
     def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """Generate images (n, C, H, W) in [0, 1] from z (n, d) and class weights (n, k)."""
@@ -204,33 +335,39 @@ def _conv_bn_relu(channels_in: int, channels_out: int) -> list[nn.Module]:
     return [conv, nn.BatchNorm2d(channels_out), nn.ReLU()]
 
 
-Network = VAE | CGAN | Classifier
+Network = VAE | GAN | Classifier
 
 
-def glorot(network: nn.Module) -> None:
-    """Glorot-uniform weights and zero biases in every dense and convolutional layer.
+def initialise(network: nn.Module, init: Init) -> None:
+    """Set the initial weights of every dense and convolutional layer.
 
-    Keras' default (Glorot & Bengio 2010). R3 used Keras, and its CGAN depends on it: torch's own
-    default starts the generator at half the scale or less, the discriminator wins within four
-    epochs and the classes are never learnt (checkpoints/LOG.md).
+    "torch" leaves torch's own. "glorot" is Keras' default, Glorot-uniform weights and zero biases
+    (Glorot & Bengio 2010): R1 to R3 used Keras, and R3's CGAN depends on it (torch's default
+    starts the generator at half the scale or less, the discriminator wins within four epochs and
+    the classes are never learnt: checkpoints/LOG.md). "normal" is DCGAN's N(0, 0.02) with
+    normalisation scales from N(1, 0.02) (Radford et al. 2016, arXiv:1511.06434, section 4).
     """
-    for layer in network.modules():
+    for layer in network.modules() if init != "torch" else ():
         if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
-            nn.init.xavier_uniform_(layer.weight)
+            if init == "glorot":
+                nn.init.xavier_uniform_(layer.weight)
+            else:
+                nn.init.normal_(layer.weight, 0.0, 0.02)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
+        elif isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) and init == "normal":
+            nn.init.normal_(layer.weight, 1.0, 0.02)
 
 
 def build(spec: NetworkSpec) -> Network:
     """Build the network that ``spec`` describes, on the default device, in channels_last."""
     match spec:
-        case ConvVAESpec():
-            network = VAE(Encoder(spec), Decoder(spec))
-        case ConvCGANSpec():
-            network = CGAN(
-                ConditionalGenerator(spec), ConditionalDiscriminator(spec), spec.num_classes
-            )
-            glorot(network)
+        case VAESpec():
+            network = VAE(spec)
+            initialise(network, spec.init)
+        case GANSpec():
+            network = GAN(spec)
+            initialise(network, spec.init)
         case ClassifierSpec():
             network = Classifier(spec)
     return network.to(memory_format=torch.channels_last)
@@ -248,3 +385,11 @@ def parameter_counts(spec: NetworkSpec) -> dict[str, int]:
     """Trainable parameters per part of the network that ``spec`` describes, without building it."""
     with torch.device("meta"):
         return parameters_by_network(build(spec))
+
+
+def recipe_parameters(recipe: Recipe) -> dict[str, int]:
+    """`parameter_counts` of a recipe; the discriminator of a Wasserstein GAN is a critic."""
+    counts = parameter_counts(recipe.network)
+    if isinstance(recipe.objective, Wasserstein):
+        counts["critic"] = counts.pop("discriminator")
+    return counts

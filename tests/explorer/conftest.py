@@ -17,16 +17,51 @@ from numpy.typing import NDArray
 from explorer import gallery
 from training import checkpoint, networks
 from training.checkpoint import Card
-from training.recipes import RECIPES, ConvCGANSpec, ConvVAESpec, NetworkSpec
+from training.recipes import RECIPES
+from training.specs import (
+    ConvDown,
+    ConvUp,
+    Down,
+    GANSpec,
+    ImageShape,
+    NetworkSpec,
+    Up,
+    VAESpec,
+)
 
 if TYPE_CHECKING:
     from tests.explorer.fakes import Fakes
 
 DIGITS = tuple(str(digit) for digit in range(10))
 
-VAE_Z2 = ConvVAESpec(latent_dim=2, channels=(4, 8), hidden=8)
-VAE_Z5 = ConvVAESpec(latent_dim=5, channels=(4, 8), hidden=8)
-CGAN = ConvCGANSpec(latent_dim=6, generator_channels=8, discriminator_channels=(4,))
+
+def conv_vae(
+    latent_dim: int,
+    widths: tuple[int, ...] = (4, 8),
+    hidden: int = 8,
+    image_shape: ImageShape = (1, 28, 28),
+) -> VAESpec:
+    """R3's VAE with other sizes: a halving and a doubling of the image for every width."""
+    channels, height, width = image_shape
+    grid = (widths[-1], height >> len(widths), width >> len(widths))
+    grow = (*(Up(width, 3) for width in reversed(widths)), Up(channels, 3, stride=1))
+    trunk = ConvDown(
+        tuple(Down(width, 3, 2) for width in widths), dense=(hidden,), activation="relu"
+    )
+    return VAESpec(latent_dim, trunk, ConvUp(grow, grid=grid), image_shape)
+
+
+VAE_Z2 = conv_vae(2)
+VAE_Z5 = conv_vae(5)
+CGAN = GANSpec(
+    6,
+    ConvUp(
+        (Up(8, 4), Up(8, 4), Up(1, 7, stride=1, op="conv")), grid=(16, 7, 7), activation="leaky"
+    ),
+    ConvDown((Down(4, 3, 2),), end="max"),
+    num_classes=10,
+    init="glorot",
+)
 
 
 def floats(values: Any) -> NDArray[np.float32]:
@@ -44,7 +79,7 @@ def make_card(
     **changes: Any,
 ) -> Card:
     """The card of a network that nobody trained."""
-    base = {ConvVAESpec: "mnist-conv-vae-z2", ConvCGANSpec: "mnist-cgan"}
+    base = {VAESpec: "mnist-conv-vae-z2", GANSpec: "mnist-cgan"}
     recipe = replace(
         RECIPES[base.get(type(spec), "mnist-judge")],
         name=name,
@@ -55,8 +90,8 @@ def make_card(
     settings: dict[str, Any] = {
         "recipe": recipe,
         "classes": classes,
-        "latent_dim": checkpoint.latent_dim(recipe),
-        "num_classes": checkpoint.num_classes(recipe),
+        "latent_dim": recipe.latent_dim,
+        "num_classes": recipe.num_classes,
         "image_shape": spec.image_shape,
         "parameters": networks.parameter_counts(spec),
         "seed": 0,
@@ -71,13 +106,13 @@ def make_card(
     return Card(**settings | changes)
 
 
-def make_network(spec: ConvVAESpec | ConvCGANSpec, seed: int = 0) -> networks.Network:
+def make_network(spec: VAESpec | GANSpec, seed: int = 0) -> networks.Network:
     """An untrained network whose last layer is turned up: its pictures have a trained one's
     contrast, logits with a standard deviation of 3."""
     torch.manual_seed(seed)
     network = networks.build(spec)
-    assert isinstance(network, networks.VAE | networks.CGAN)
-    y = torch.eye(spec.num_classes).repeat(10, 1) if isinstance(spec, ConvCGANSpec) else None
+    assert isinstance(network, networks.VAE | networks.GAN)
+    y = torch.eye(spec.num_classes).repeat(10, 1) if isinstance(spec, GANSpec) else None
     convs = network.get_submodule("decoder.convs" if y is None else "generator.convs")
     last = list(convs.children())[-1]
     assert isinstance(last, torch.nn.Conv2d | torch.nn.ConvTranspose2d) and last.bias is not None
@@ -89,7 +124,7 @@ def make_network(spec: ConvVAESpec | ConvCGANSpec, seed: int = 0) -> networks.Ne
 
 
 def make_checkpoint(
-    folder: Path, spec: ConvVAESpec | ConvCGANSpec, *, seed: int = 0, **changes: Any
+    folder: Path, spec: VAESpec | GANSpec, *, seed: int = 0, **changes: Any
 ) -> Card:
     """Save an untrained network as a checkpoint; ``changes`` go to `make_card`."""
     card = make_card(folder.name, spec, **changes)

@@ -10,10 +10,9 @@ import numpy as np
 from torch import Tensor
 
 from explorer.live.service import DecodeService, Pixels
-from tests.explorer.conftest import VAE_Z2, make_card
+from tests.explorer.conftest import VAE_Z2, conv_vae, make_card
 from training.checkpoint import Checkpoint
 from training.networks import Network, build
-from training.recipes import ConvVAESpec
 
 SECONDS = 60
 """A test that waits longer than this hangs."""
@@ -41,7 +40,7 @@ class FakeCheckpoint(Checkpoint):
 
 
 def _one_weight() -> Network:
-    return build(ConvVAESpec(latent_dim=1, channels=(1,), hidden=1, image_shape=(1, 4, 4)))
+    return build(conv_vae(1, (1,), 1, (1, 4, 4)))
 
 
 class Fakes:

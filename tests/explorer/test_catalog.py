@@ -16,7 +16,7 @@ from explorer import catalog
 from tests.explorer.conftest import VAE_Z2, make_card, make_checkpoint
 from training import checkpoint, networks
 from training.checkpoint import CheckpointError
-from training.recipes import ClassifierSpec
+from training.specs import ClassifierSpec
 
 HOSTILE = '<script>alert("x")</script><img src=x onerror=alert(1)> ![](https://evil.example/x.png)'
 

@@ -19,10 +19,9 @@ from streamlit.util import calc_hash
 from explorer import latent, links, live, resources
 from explorer.live import protocol
 from explorer.pages import parts
-from tests.explorer.conftest import CGAN, VAE_Z2, floats, make_checkpoint
+from tests.explorer.conftest import CGAN, VAE_Z2, conv_vae, floats, make_checkpoint
 from training.checkpoint import load
 from training.data import DataError
-from training.recipes import ConvVAESpec
 
 ROUTER = Path(resources.__file__).parent / "pages" / "router.py"
 TITLES = {
@@ -463,7 +462,7 @@ def test_models_of_other_images_break_no_page(
 ) -> None:
     shape = (3, 16, 16) if kind == "colour" else (1, 28, 28)
     classes = tuple(f"class {i}" for i in range({"own classes": 3}.get(kind, 26)))
-    spec = ConvVAESpec(latent_dim=2, channels=(4,), hidden=4, image_shape=shape)
+    spec = conv_vae(2, (4,), 4, shape)
     make_checkpoint(tmp_path / "other" / "model", spec, classes=classes)
     app = open_page(page, checkpoints=tmp_path / "other")
     assert [title.value for title in app.title] == [TITLES[page]]

@@ -24,7 +24,8 @@ from tests.explorer.conftest import floats, make_card, make_network
 from tests.explorer.fakes import SECONDS, FakeCheckpoint, Fakes, greys, numbered
 from training.checkpoint import Checkpoint, CheckpointError
 from training.networks import build
-from training.recipes import ClassifierSpec, ConvCGANSpec, ConvVAESpec
+from training.recipes import RECIPES
+from training.specs import ClassifierSpec, GANSpec, VAESpec
 
 PIECES = SMALL_ROWS // PIECE_ROWS + 1
 LARGE = PIECES * PIECE_ROWS
@@ -299,7 +300,9 @@ def convolution_types(opened: Checkpoint) -> set[torch.dtype]:
     }
 
 
-def in_memory(spec: ConvVAESpec | ConvCGANSpec) -> Checkpoint:
+def in_memory(name: str) -> Checkpoint:
+    spec = RECIPES[name].network
+    assert isinstance(spec, VAESpec | GANSpec)
     return Checkpoint(Path("m"), make_card("m", spec), make_network(spec))
 
 
@@ -307,7 +310,7 @@ def test_bfloat16_changes_no_picture_that_anybody_could_tell(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(live, "_cpu_has_bf16", lambda: True)
-    fast, difference = live_and_exact(lambda: in_memory(ConvCGANSpec()))
+    fast, difference = live_and_exact(lambda: in_memory("mnist-cgan"))
     assert convolution_types(fast) == {torch.bfloat16}
     assert 0 < difference.mean() < 0.5
     assert (difference < 1.5).float().mean() > 0.97
@@ -316,13 +319,13 @@ def test_bfloat16_changes_no_picture_that_anybody_could_tell(
 
 def test_a_small_model_stays_exact(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "_cpu_has_bf16", lambda: True)
-    fast, difference = live_and_exact(lambda: in_memory(ConvVAESpec(latent_dim=2)))
+    fast, difference = live_and_exact(lambda: in_memory("mnist-conv-vae-z2"))
     assert convolution_types(fast) == {torch.float32}
     assert difference.max() == 0
 
 
 def test_without_bfloat16_nothing_is_changed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "_cpu_has_bf16", lambda: False)
-    fast, difference = live_and_exact(lambda: in_memory(ConvCGANSpec()))
+    fast, difference = live_and_exact(lambda: in_memory("mnist-cgan"))
     assert convolution_types(fast) == {torch.float32}
     assert difference.max() == 0
