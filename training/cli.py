@@ -3,41 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
+import re
 import shutil
-import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import Progress, TaskID
 from rich.table import Table
 from rich.text import Text
 
-from training.recipes import RECIPES, Recipe, by_name
+from training.console import console, errors, interrupts_held, progress_bar
+from training.recipes import RECIPES, Recipe, by_name, for_images
 
 if TYPE_CHECKING:  # torch takes seconds to import: `list` and `--help` do without it
     from training.checkpoint import Card
     from training.data import ImageData
+    from training.devices import World
     from training.loop import Run
 
-SAVING = "Stopping: what has been learnt is being saved. Ctrl-C again gives it up."
 INTERRUPTED = 130  # what shells report for Ctrl-C
 
 app = typer.Typer(
@@ -46,57 +37,83 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-console = Console()
-errors = Console(stderr=True)
 
 DataOption = Annotated[
     Path | None,
     typer.Option(
         "--data",
-        help="Folder that holds MNIST/raw, or train/<class>/ and test/<class>/ with your own "
-        "images. Default: the variable LATENT_DATA, else data.",
+        help="Folder that holds MNIST/raw, cifar10, imagenette2-160, or train/<class>/ and "
+        "test/<class>/ with your own images. Default: the variable LATENT_DATA, else data.",
     ),
 ]
 
 
-class ImagesPerSecond(ProgressColumn):
-    """Training speed, in images a second."""
-
-    def render(self, task: Task) -> Text:
-        """Draw the speed, or a dash before the first step."""
-        return Text(f"{task.speed:,.0f} images/s" if task.speed else "- images/s")
-
-
 @app.command("list")
-def list_recipes() -> None:
+def list_recipes(
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON, with parameters by network.")
+    ] = False,
+) -> None:
     """List every recipe: what it trains, where it comes from, how long it runs."""
+    if as_json:
+        print(json.dumps([_summary(recipe) for recipe in RECIPES.values()], indent=1))
+        return
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     table.add_column("recipe", no_wrap=True, overflow="fold")  # to be copied, so never cut
-    for heading in ("what", "report", "data", "latent", "epochs", "batch"):
-        table.add_column(heading, overflow="fold")
+    table.add_column("what")
+    for heading in ("report", "epochs", "batch"):
+        table.add_column(heading, no_wrap=True)
     for recipe in RECIPES.values():
         table.add_row(
             recipe.name,
-            recipe.title,
+            Text(recipe.title, no_wrap=True, overflow="ellipsis"),  # one line for each
             recipe.report or "-",
-            recipe.dataset,
-            str(getattr(recipe.network, "latent_dim", "-")),
             str(recipe.epochs),
             str(recipe.batch_size),
         )
     console.print(table)
 
 
+def _summary(recipe: Recipe) -> dict[str, object]:
+    """One recipe for ``list --json``."""
+    from training.networks import recipe_parameters
+
+    names = ("name", "title", "report", "row", "family", "dataset")
+    numbers = ("latent_dim", "num_classes", "epochs", "batch_size")
+    summary: dict[str, object] = {name: getattr(recipe, name) for name in (*names, *numbers)}
+    return summary | {"parameters": recipe_parameters(recipe)}
+
+
 @app.command()
 def fit(
-    recipe: Annotated[str, typer.Argument(help="Name of a recipe; `latent-train list` has them.")],
+    recipe: Annotated[
+        str | None,
+        typer.Argument(
+            help="Name of a recipe; `latent-train list` has them. With --images: the name that "
+            "the new model gets."
+        ),
+    ] = None,
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Passes over the data. Default: the recipe's.")
     ] = None,
-    device: Annotated[
-        str, typer.Option(help="cpu, cuda, cuda:1, mps, or auto: a GPU where there is one.")
-    ] = "auto",
+    batch_size: Annotated[
+        int | None,
+        typer.Option(min=1, help="Images per step, over all devices. Default: the recipe's."),
+    ] = None,
     data: DataOption = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            help="Train on your own pictures instead of a recipe's data: a folder of pictures, or "
+            "of one folder per class. Needs --family; --z and --size say how large."
+        ),
+    ] = None,
+    family: Annotated[
+        str | None, typer.Option(help="With --images: vae, gan, cgan, wgan or wgan-gp.")
+    ] = None,
+    z: Annotated[int, typer.Option(help="With --images: latent dimensions.")] = 64,
+    size: Annotated[int, typer.Option(help="With --images: width and height in pixels.")] = 64,
+    grey: Annotated[bool, typer.Option("--grey", help="With --images: without colour.")] = False,
     out: Annotated[Path, typer.Option(help="Folder that receives the checkpoint folder.")] = Path(
         "runs"
     ),
@@ -104,6 +121,14 @@ def fit(
         int,
         typer.Option(min=0, max=2**32 - 1, help="Seed of initialisation, data order and noise."),
     ] = 0,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on with a run that was stopped, killed or lost its power, where it was. "
+            "Its settings must be the same; only --epochs may be larger.",
+        ),
+    ] = False,
     overwrite: Annotated[
         bool,
         typer.Option(
@@ -113,65 +138,219 @@ def fit(
             "up or is finished.",
         ),
     ] = False,
+    ema: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=0.99999, help="Ship weights averaged with this decay per step; 0 for none."
+        ),
+    ] = None,
+    timeline: Annotated[
+        str | None,
+        typer.Option(help="Epochs whose weights are kept for replay, for instance 1,5,20."),
+    ] = None,
+    tensorboard: Annotated[
+        Path | None, typer.Option(help="Also write every loss for TensorBoard into this folder.")
+    ] = None,
+    device: Annotated[
+        str, typer.Option(help="cpu, cuda, cuda:1, mps, or auto: a GPU where there is one.")
+    ] = "auto",
+    devices: Annotated[
+        int, typer.Option(min=1, help="Processes on this machine, one per GPU.")
+    ] = 1,
+    nodes: Annotated[int, typer.Option(min=1, help="Machines that train together.")] = 1,
+    strategy: Annotated[
+        str, typer.Option(help="How they share the work: ddp, a share of every batch for each.")
+    ] = "ddp",
+    precision: Annotated[
+        str | None,
+        typer.Option(help="32-true or bf16-mixed. Default: the recipe's."),
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Check data, device and settings, print them, and stop."),
     ] = False,
 ) -> None:
-    """Train one recipe and write its checkpoint.
+    """Train one recipe, or a model of your own pictures, and write its checkpoint.
 
-    After every epoch the checkpoint so far is in --out, so a power cut costs one epoch at most.
-    Ctrl-C saves what has been learnt and exits with 130; a second Ctrl-C gives that up and leaves
-    the last checkpoint. See it in the app with `latent-explorer --checkpoints OUT`.
+    After every epoch the checkpoint so far is in --out; --resume goes on from NAME.state beside
+    it, saved every half minute. Ctrl-C saves what has been learnt and exits with 130; a second
+    Ctrl-C gives that up and leaves the last checkpoint. See it in the app with
+    `latent-explorer --checkpoints OUT`.
     """
     try:
-        chosen = by_name(recipe)
+        chosen = _chosen(recipe, images, family, z, size, 1 if grey else 3)
+        chosen = _adjusted(chosen, batch_size, ema, timeline, precision)
     except ValueError as error:
         _fail(str(error))
     folder = out / ("judges" if chosen.family == "classifier" else "") / chosen.name
-    chosen, train, test = _prepare(chosen, data, device, epochs or chosen.epochs, seed)
-    if not dry_run:
-        _check_writable(folder, overwrite)
-        _train(chosen, train, test, folder, out, epochs, seed)
+    planned = epochs or chosen.epochs
+    world = _world(device, devices, nodes, strategy, chosen)
+    try:
+        chosen, train, test = _prepare(chosen, data, images, device, planned, seed, world)
+        if dry_run:
+            return
+        if world.rank == 0:
+            _check_writable(folder, overwrite=overwrite, resume=resume)
+        world.wait()
+        _train(
+            chosen,
+            train,
+            test,
+            folder,
+            out,
+            planned,
+            seed,
+            resume=resume,
+            tensorboard=tensorboard,
+            world=world,
+        )
+    except (MemoryError, RuntimeError) as error:
+        errors.quiet = False  # it may be this process's alone
+        if _out_of_memory(error):
+            _fail(_too_large(chosen, error))
+        if _left_alone(error):
+            _fail("another process of this run has ended; --resume goes on where it was")
+        raise
+
+
+def _chosen(
+    recipe: str | None, images: Path | None, family: str | None, z: int, size: int, channels: int
+) -> Recipe:
+    """The recipe asked for by name, or one made for the user's own pictures."""
+    if images is None:
+        if recipe is None:
+            raise ValueError("say which recipe; `latent-train list` shows them all")
+        if family is not None:
+            raise ValueError("--family goes with --images: a recipe has its own")
+        return by_name(recipe)
+    if family is None:
+        raise ValueError("--images needs --family: vae, gan, cgan, wgan or wgan-gp")
+    folder = re.sub(r"[^a-z0-9.-]+", "-", images.resolve().name.lower()).strip("-.") or "images"
+    name = recipe or f"{folder}-{family}-z{z}"
+    if name in RECIPES:
+        raise ValueError(f"{name} is the name of a recipe: give your model another one")
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,99}", name):
+        raise ValueError(f"{name!r} is no name for a model: use a-z, 0-9, dots and dashes")
+    return for_images(name, family, z, size, channels)
+
+
+def _adjusted(
+    recipe: Recipe,
+    batch_size: int | None,
+    ema: float | None,
+    timeline: str | None,
+    precision: str | None,
+) -> Recipe:
+    """The recipe with the settings given on the command line."""
+    changes: dict[str, object] = {}
+    if batch_size is not None:
+        changes["batch_size"] = batch_size
+    if ema is not None:
+        changes["ema_decay"] = ema or None
+    if timeline is not None:
+        try:
+            epochs = sorted({int(part) for part in timeline.split(",")})
+        except ValueError:
+            raise ValueError(f"--timeline {timeline!r} is no list of epochs like 1,5,20") from None
+        if not 1 <= epochs[0] <= epochs[-1] <= 100_000:
+            raise ValueError("--timeline counts epochs from 1 to 100,000")
+        changes["timeline"] = tuple(epochs)
+    if precision is not None:
+        if precision not in ("32-true", "bf16-mixed"):
+            raise ValueError(f"--precision {precision!r} is not 32-true or bf16-mixed")
+        changes["bf16"] = precision == "bf16-mixed"
+    return dataclasses.replace(recipe, **changes)
+
+
+def _world(device: str, devices: int, nodes: int, strategy: str, recipe: Recipe) -> World:
+    """Start the other processes, if any; only the first one talks."""
+    from training.devices import launch, pick_device
+
+    try:
+        if recipe.batch_size % (devices * nodes):
+            raise ValueError(
+                f"--batch-size {recipe.batch_size} cannot be shared evenly by "
+                f"{devices * nodes} processes"
+            )
+        world = launch(pick_device(device), devices, nodes, strategy)
+    except ValueError as error:
+        _fail(str(error))
+    console.quiet = errors.quiet = world.rank != 0
+    return world
 
 
 def _prepare(
-    recipe: Recipe, data: Path | None, device: str, epochs: int, seed: int
+    recipe: Recipe,
+    data: Path | None,
+    images: Path | None,
+    device: str,
+    epochs: int,
+    seed: int,
+    world: World,
 ) -> tuple[Recipe, ImageData, ImageData]:
     """Load the data onto the device, fit the recipe to it, and say what will be trained."""
-    from training.data import DataError, data_root, load_both
+    from training.data import DataError, data_root, load_both, load_images
     from training.devices import describe_device, pick_device
-    from training.networks import parameter_counts
+    from training.networks import recipe_parameters
 
     try:
-        torch_device = pick_device(device)
-        train, test = load_both(data_root(data), recipe.network.image_shape)
+        torch_device = world.device or pick_device(device)
+        shape = recipe.network.image_shape
+        with decoding() as on_image:
+            if images:
+                train, test = load_images(images, shape, on_image)
+            else:
+                train, test = load_both(data_root(data), recipe.dataset, shape, on_image)
         recipe = _for_data(recipe, train)
     except (DataError, ValueError) as error:
         _fail(str(error))
-    counts = parameter_counts(recipe.network)
+    counts = recipe_parameters(recipe)
     console.print(
         f"[bold]{recipe.name}[/]: {len(train):,} training and {len(test):,} test images, "
-        f"{epochs} epochs on {escape(describe_device(torch_device))}, seed {seed}; "
+        f"{epochs} epochs on {escape(describe_device(torch_device))}"
+        + (f" in {world.size} processes" if world.size > 1 else "")
+        + f", seed {seed}; "
         + ", ".join(f"{name} {n:,} parameters" for name, n in counts.items())
     )
     return recipe, train.to(torch_device), test.to(torch_device)
 
 
+@contextmanager
+def decoding() -> Iterator[Callable[[int, int], None]]:
+    """A progress bar for pictures being decoded, which shows itself once there are many."""
+    progress = Progress(console=console, transient=True)
+
+    def on_image(done: int, total: int) -> None:
+        if total < 1000:
+            return
+        if not progress.tasks:
+            progress.start()
+            progress.add_task("reading pictures")
+        progress.update(progress.tasks[0].id, completed=done, total=total)
+
+    try:
+        yield on_image
+    finally:
+        if progress.tasks:  # stopping one that never began would print an empty line
+            progress.stop()
+
+
 def _for_data(recipe: Recipe, data: ImageData) -> Recipe:
     """The recipe under the data set's name, with its classes where the network knows classes."""
+    from training.data import require_classes
+
     network = recipe.network
-    classes = len(data.classes)
-    if getattr(network, "num_classes", classes) != classes:
-        if recipe.family == "classifier" and classes < 2:
-            raise ValueError(f"{recipe.name} needs images of at least two classes")
-        network = dataclasses.replace(network, num_classes=classes)
+    if wanted := getattr(network, "num_classes", 0):
+        require_classes(data)
+        if wanted != len(data.classes):
+            network = dataclasses.replace(network, num_classes=len(data.classes))
     return dataclasses.replace(recipe, network=network, dataset=data.name or recipe.dataset)
 
 
-def _check_writable(folder: Path, overwrite: bool) -> None:
+def _check_writable(folder: Path, *, overwrite: bool, resume: bool) -> None:
     """Fail before training, not after the first epoch, where ``folder`` must not be written."""
     from training.checkpoint import recover
+    from training.resume import state_path
 
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -180,12 +359,15 @@ def _check_writable(folder: Path, overwrite: bool) -> None:
         _fail(f"{folder.parent} cannot be written: {error.strerror}")
     if not os.access(folder.parent, os.W_OK):
         _fail(f"{folder.parent} cannot be written: permission denied")
-    if not folder.exists():
-        return
-    if not overwrite:
-        _fail(f"{folder} is already there: pass --overwrite to replace it, or another --out")
-    if not (folder / "card.json").exists():
-        _fail(f"{folder} is not a checkpoint, so --overwrite leaves it alone: pass another --out")
+    if folder.exists() and not (folder / "card.json").exists():
+        _fail(f"{folder} is not a checkpoint, so it is left alone: pass another --out")
+    state = state_path(folder)
+    if not (resume or overwrite) and (folder.exists() or state.exists()):
+        again = "--resume to go on with its run, " if state.exists() else ""
+        _fail(
+            f"{folder if folder.exists() else state} is already there: pass {again}"
+            "--overwrite to replace it, or another --out"
+        )
 
 
 def _train(
@@ -194,35 +376,139 @@ def _train(
     test: ImageData,
     folder: Path,
     out: Path,
-    epochs: int | None,
+    epochs: int,
     seed: int,
+    *,
+    resume: bool,
+    tensorboard: Path | None,
+    world: World,
 ) -> None:
     """Train to the end or to Ctrl-C, publish after every epoch, and say what came of it."""
-    from training.checkpoint import CheckpointError, partial
+    from training.checkpoint import CheckpointError
+    from training.judge import judge_for
     from training.loop import fit as fit_recipe
-    from training.publish import destination, publish
+    from training.resume import ResumeError, Saver, check, settings_of, state_path
 
-    card, written, interrupted = None, folder, False
+    state = state_path(folder)
+    settings = settings_of(recipe, seed, train.fingerprint, world.size)
+    card, written, interrupted, done = None, folder, False, 0
     try:
-        with progress_bar() as progress:
-            for run in fit_recipe(recipe, train, test, progress, epochs=epochs, seed=seed):
-                with interrupts_held(run.interrupted):
-                    target = destination(folder, run)
-                    card = publish(run, train, test, target, out)
-                    written, interrupted = target, run.interrupted
-                    if target == folder:
-                        shutil.rmtree(partial(folder), ignore_errors=True)
-                progress.console.print(_measured(run, card.metrics))
+        if resume:
+            done = check(state, settings)
+            console.print(f"Going on with {escape(str(state))} after {done} epochs.")
+        scalars = tensorboard / recipe.name if tensorboard and world.rank == 0 else None
+        with _scalars(scalars, done) as write_scalars, progress_bar() as progress:
+            for run in fit_recipe(
+                recipe,
+                train,
+                test,
+                progress,
+                epochs=epochs,
+                seed=seed,
+                judge=judge_for(recipe, out, train.classes),
+                saver=Saver(state, settings) if world.rank == 0 else None,
+                resumed=state if resume else None,
+                world=world,
+            ):
+                interrupted = run.interrupted
+                if world.rank == 0:
+                    with interrupts_held(run.interrupted):
+                        card, written = _publish(run, train, test, folder, out)
+                    _tell(run, card, progress)
+                    write_scalars(run)
     except KeyboardInterrupt:
         interrupted = True
-    except (CheckpointError, FloatingPointError) as error:
+    except (CheckpointError, FloatingPointError, ResumeError, ValueError) as error:
         _fail(str(error))
     except OSError as error:
         reason = error.strerror or str(error)
         _fail(f"{folder} cannot be written: {reason}; what was there before is untouched")
-    _report(card, folder, written)
-    if interrupted or card is None:
+    if not interrupted:
+        world.wait()  # for the first one to publish
+    if world.rank == 0:
+        _report(card, folder, written)
+        if interrupted and state.exists():
+            console.print("Go on with it by the same command and --resume.")
+    if interrupted or (card is None and world.rank == 0):
         raise typer.Exit(INTERRUPTED)
+
+
+def _publish(
+    run: Run, train: ImageData, test: ImageData, folder: Path, out: Path
+) -> tuple[Card, Path]:
+    """Write the run's checkpoint; return its card and where it is."""
+    from training.checkpoint import partial
+    from training.publish import destination, publish
+
+    target = destination(folder, run)
+    card = publish(run, train, test, target, out)
+    if target == folder:
+        shutil.rmtree(partial(folder), ignore_errors=True)
+    return card, target
+
+
+def _tell(run: Run, card: Card, progress: Progress) -> None:
+    """One line per epoch, and a warning where something is wrong."""
+    from training.health import diagnose
+
+    values = "  ".join(f"{name} {value:.4g}" for name, value in card.metrics.items())
+    when = f"{run.images_seen:,} images" if run.interrupted else f"epoch {run.epochs}"
+    progress.console.print(f"{when}: {values}")
+    if problem := diagnose(run.history):
+        progress.console.print(f"[yellow]Warning:[/] {escape(problem)}")
+
+
+@contextmanager
+def _scalars(folder: Path | None, done: int) -> Iterator[Callable[[Run], None]]:
+    """What appends an epoch's losses to TensorBoard's event files; nothing without a folder.
+
+    Epochs after the first ``done`` that are in the folder already will be written anew.
+    """
+    if folder is None:
+        yield lambda run: None
+        return
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        _fail("--tensorboard needs a package that is not installed: pip install tensorboard")
+    with SummaryWriter(str(folder), purge_step=done + 1) as writer:
+
+        def write(run: Run) -> None:
+            if run.interrupted:
+                return
+            for split, parts in run.history.items():
+                for name, values in parts.items():
+                    writer.add_scalar(f"{name}/{split}", values[-1], run.epochs)
+
+        yield write
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    import torch
+
+    # Not every place that asks for memory says so by its type.
+    signs = ("can't allocate memory", "ALLOC_FAILED")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
+        sign in str(error) for sign in signs
+    )
+
+
+def _left_alone(error: BaseException) -> bool:
+    """Whether it tells that a process of the same run is no longer there."""
+    import torch
+
+    return isinstance(error, torch.distributed.DistError) or "gloo" in str(error)
+
+
+def _too_large(recipe: Recipe, error: BaseException) -> str:
+    """What to lower when memory runs out."""
+    reason = (str(error) or type(error).__name__).splitlines()[0]
+    return (
+        f"there is not enough memory for {recipe.name} ({reason}): lower "
+        f"--batch-size, now {recipe.batch_size}"
+        + (", or --size" if recipe.name not in RECIPES else "")
+        + ", or use --device cpu"
+    )
 
 
 def _report(card: Card | None, folder: Path, written: Path) -> None:
@@ -238,38 +524,6 @@ def _report(card: Card | None, folder: Path, written: Path) -> None:
         f"[green]{escape(str(written))}[/] holds {card.images_seen:,} images' worth of training.",
         soft_wrap=True,
     )
-
-
-@contextmanager
-def interrupts_held(interrupted: bool) -> Iterator[None]:
-    """Hold Ctrl-C back until the block has ended; a second one breaks through.
-
-    ``interrupted`` says that the first has come already.
-    """
-    came = interrupted
-
-    def hold(*_: object) -> None:
-        nonlocal came
-        if came:
-            raise KeyboardInterrupt
-        came = True
-        console.print(SAVING)
-
-    if interrupted:
-        console.print(SAVING)
-    previous = signal.signal(signal.SIGINT, hold)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, previous)
-    if came and not interrupted:
-        raise KeyboardInterrupt
-
-
-def _measured(run: Run, metrics: dict[str, float]) -> str:
-    values = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
-    when = f"{run.images_seen:,} images" if run.interrupted else f"epoch {run.epochs}"
-    return f"{when}: {values}"
 
 
 @app.command()
@@ -305,9 +559,15 @@ def verify(
 
 
 @app.command()
-def download(data: DataOption = None) -> None:
-    """Download MNIST (11 MB) into the data folder, with checksums."""
-    from training.data import DataError, data_root, download_mnist
+def download(
+    dataset: Annotated[
+        str, typer.Argument(help="mnist (11 MB), cifar10 (170 MB) or imagenette (99 MB).")
+    ] = "mnist",
+    data: DataOption = None,
+) -> None:
+    """Download a data set into the data folder, with checksums."""
+    from training.data import DataError, data_root
+    from training.download import download as fetch
 
     root = data_root(data)
     tasks: dict[str, TaskID] = {}
@@ -319,24 +579,10 @@ def download(data: DataOption = None) -> None:
                     tasks[name] = progress.add_task(name, total=total or None)
                 progress.update(tasks[name], completed=done)
 
-            download_mnist(root, show)
+            fetch(dataset, root, show)
     except DataError as error:
         _fail(str(error))
-    console.print(f"[green]MNIST[/] is in {root / 'MNIST' / 'raw'}")
-
-
-def progress_bar() -> Progress:
-    """Progress in images, with epoch, speed, time left and the running losses."""
-    return Progress(
-        TextColumn("{task.description} epoch {task.fields[epoch]}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        ImagesPerSecond(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[losses]}"),
-        console=console,
-    )
+    console.print(f"[green]{dataset}[/] is in {escape(str(root))}")
 
 
 def _fail(message: str) -> NoReturn:

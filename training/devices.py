@@ -1,11 +1,22 @@
-"""Devices: which one to train on, and how a card names it."""
+"""Devices and processes: what to train on, how a card names it, and who shares the work."""
 
 from __future__ import annotations
 
+import atexit
+import logging
 import platform
+import signal
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+T = TypeVar("T")
 
 
 def pick_device(name: str) -> torch.device:
@@ -42,3 +53,117 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
+
+
+@dataclass(frozen=True)
+class World:
+    """The processes that train one model together, each on its own device, as one would alone.
+
+    Every process draws the noise of the whole batch and keeps its share of it, and gradients are
+    averaged before every step: the result is that of one process at the same batch size. Not so
+    are dropout and translations, which repeat from process to process, and batch normalisation on
+    CPUs, which sees one process's share (on GPUs it is synchronised).
+
+    Gradients are averaged here and not by a wrapped module: two players that take turns, a frozen
+    discriminator and a double backward are what such wrappers get wrong.
+    """
+
+    fabric: Fabric | None = None
+    """Lightning Fabric once launched; None for a single process."""
+
+    @property
+    def device(self) -> torch.device | None:
+        """This process's device; None for a single process, which may choose."""
+        return self.fabric.device if self.fabric else None
+
+    @property
+    def rank(self) -> int:
+        """Number of this process, 0 to ``size`` - 1."""
+        return self.fabric.global_rank if self.fabric else 0
+
+    @property
+    def size(self) -> int:
+        """Number of processes."""
+        return self.fabric.world_size if self.fabric else 1
+
+    def share(self, batch: Tensor) -> Tensor:
+        """This process's rows of what all of them have drawn, (n, ...) -> (n / size, ...)."""
+        return batch.chunk(self.size)[self.rank] if self.size > 1 else batch
+
+    def synchronise(self, network: nn.Module) -> nn.Module:
+        """The network with batch statistics taken over all processes, where they are GPUs."""
+        on_gpu = next(network.parameters()).device.type == "cuda"
+        if self.size > 1 and on_gpu:
+            return nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        return network
+
+    def average_gradients(self, module: nn.Module) -> None:
+        """Replace every gradient by its mean over the processes, in one message."""
+        if self.size == 1:
+            return
+        gradients = [p.grad for p in module.parameters() if p.grad is not None]
+        mean = self.mean(torch.cat([gradient.flatten() for gradient in gradients]))
+        parts = mean.split([gradient.numel() for gradient in gradients])
+        for gradient, part in zip(gradients, parts, strict=True):
+            gradient.copy_(part.view_as(gradient))
+
+    def mean(self, value: Tensor) -> Tensor:
+        """Mean of a tensor over the processes."""
+        if self.size == 1:
+            return value
+        total = value.clone()
+        torch.distributed.all_reduce(total)  # Fabric's own waits for every device at each call
+        return total / self.size
+
+    def agreed(self, value: T) -> T:
+        """The first process's value, so that all decide alike what a last digit could decide."""
+        return self.fabric.broadcast(value) if self.fabric else value
+
+    def wait(self) -> None:
+        """Wait until every process has come this far."""
+        if self.fabric:
+            self.fabric.barrier()
+
+
+def launch(device: torch.device, devices: int, nodes: int, strategy: str) -> World:
+    """Start ``devices`` processes on each of ``nodes`` machines; return this one's world.
+
+    With Lightning Fabric: on one machine it starts the other processes itself, by running the
+    same command again; on several, each machine runs the command with the variables
+    MASTER_ADDR, MASTER_PORT and NODE_RANK set, or under torchrun or SLURM.
+
+    Ctrl-C is the first process's alone: however it ends, the others of its machine end with it.
+    Raises ValueError for a device or a strategy that cannot do it.
+    """
+    if devices == nodes == 1:
+        return World()
+    if device.type not in ("cpu", "cuda"):
+        raise ValueError(f"--devices and --nodes work on cpu and cuda, not on {device.type}")
+    if strategy != "ddp":
+        raise ValueError(
+            f"strategy {strategy!r} is not ddp: the models are small, so every device holds a "
+            "whole one and a share of the data"
+        )
+    if device.type == "cuda" and devices > torch.cuda.device_count():
+        raise ValueError(f"--devices {devices}: there are {torch.cuda.device_count()} GPUs here")
+    from lightning_fabric import Fabric
+
+    fabric = Fabric(accelerator=device.type, devices=devices, num_nodes=nodes, strategy=strategy)
+    atexit.register(_end_others, fabric)
+    logger = logging.getLogger("lightning_fabric")
+    logger.setLevel(logging.WARNING)  # a greeting from every process
+    fabric.launch()
+    logger.setLevel(logging.INFO)  # but not the word that one has died
+    if fabric.global_rank:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return World(fabric)
+
+
+def _end_others(fabric: Fabric) -> None:
+    """End the processes that this one has started: they may wait for its next message for ever."""
+    processes = getattr(fabric.strategy.launcher, "procs", [])
+    others = list(processes)
+    processes.clear()  # or Fabric's watch would take their end for an accident, and kill this one
+    for process in others:
+        process.kill()
+        process.wait()

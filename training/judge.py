@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from training.checkpoint import Checkpoint, CheckpointError, load, shipped
+from training.recipes import Recipe
 
 JUDGES = {"mnist": "mnist-judge"}
 
@@ -25,6 +26,14 @@ def find_judge(checkpoints: Path, dataset: str) -> Checkpoint | None:
         except CheckpointError:
             continue
     return None
+
+
+def judge_for(recipe: Recipe, checkpoints: Path, classes: tuple[str, ...]) -> Checkpoint | None:
+    """The judge that can read what ``recipe`` draws; None for VAEs and where there is none."""
+    if recipe.family in ("vae", "classifier"):
+        return None
+    judge = find_judge(checkpoints, recipe.dataset)
+    return judge if judge is not None and judge.card.classes == classes else None
 
 
 def class_agreement(

@@ -4,21 +4,37 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from functools import partial
+from pathlib import Path
 
 import torch
 from rich.progress import Progress, TaskID
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from torch.optim.swa_utils import PARAM_LIST, AveragedModel
 
-from training import networks, steps
-from training.checkpoint import History, latent_dim
+from training import metrics, networks, resume, steps
+from training.checkpoint import Checkpoint, History, inference_weights
 from training.data import ImageData, batches
+from training.devices import World
 from training.recipes import Recipe
 
 REFRESH_SECONDS = 0.5
+ALONE = World()
+
+
+@dataclass
+class Best:
+    """The best epoch so far."""
+
+    epoch: int
+    """Its number, from 1."""
+    value: float
+    """Its value of the metric that chooses."""
+    weights: dict[str, Tensor]
+    """Its inference weights, float16, on the CPU."""
 
 
 @dataclass
@@ -30,24 +46,82 @@ class Run:
     seed: int
     """Seed of initialisation, data order and noise."""
     network: nn.Module
-    """The weights to ship: the averaged ones where the recipe asks for EMA."""
+    """The latest weights to ship: the averaged ones where the recipe asks for EMA."""
     planned: int
     """Epochs asked for."""
     history: History = field(default_factory=lambda: {"train": {}, "test": {}})
     """Loss parts per complete epoch, on the training set (running) and the test set."""
+    batch_losses: dict[str, Tensor] = field(default_factory=dict)
+    """Loss parts per batch, float16 (batches,), where the recipe keeps them."""
+    timeline: dict[int, dict[str, Tensor]] = field(default_factory=dict)
+    """Inference weights after the epochs that the recipe's timeline names."""
+    best: Best | None = None
+    """The best epoch, where the recipe keeps it."""
     epochs: int = 0
     """Complete epochs."""
+    steps: int = 0
+    """Batches trained on, those of an incomplete epoch included."""
     images_seen: int = 0
     """Training images seen, those of an incomplete epoch included."""
     seconds: float = 0.0
     """Wall-clock seconds, evaluation included."""
+    stopped: bool = False
+    """Stopped by the recipe's patience."""
     interrupted: bool = False
     """Stopped by Ctrl-C before the last epoch."""
 
     @property
     def finished(self) -> bool:
-        """Every epoch asked for is complete."""
-        return self.epochs == self.planned
+        """Every epoch asked for is complete, or patience has run out."""
+        return self.stopped or self.epochs >= self.planned
+
+    def weights(self) -> dict[str, Tensor]:
+        """The inference weights to ship, float16, on the CPU."""
+        return self.best.weights if self.best else inference_weights(self.network)
+
+
+@dataclass
+class Session:
+    """Everything that the next step depends on: what ``--resume`` has to bring back."""
+
+    run: Run
+    """Progress and results."""
+    network: networks.Network
+    """The weights being trained."""
+    optimizers: dict[str, Optimizer]
+    """One per player."""
+    average: AveragedModel | None
+    """Averaged weights, where the recipe asks for EMA."""
+    order: torch.Generator
+    """Draws the order of the data; on the CPU, so that every device sees the same."""
+    epoch_order: Tensor
+    """State of ``order`` when the current epoch began."""
+    batch: int = 0
+    """Batches done in the current epoch."""
+    sums: dict[str, Tensor] = field(default_factory=dict)
+    """Sum of every loss over the current epoch, on the device: reading one makes it wait."""
+    counts: dict[str, int] = field(default_factory=dict)
+    """Number of batches in each sum."""
+    recent: dict[str, list[Tensor]] = field(default_factory=dict)
+    """The current epoch's losses per batch, where the recipe keeps them."""
+
+
+def start(
+    recipe: Recipe, device: torch.device, seed: int, planned: int, world: World = ALONE
+) -> Session:
+    """A fresh session: the same seed gives the same run on the same machine."""
+    torch.manual_seed(seed)
+    network = world.synchronise(networks.build(recipe.network).to(device).train())
+    average = averaged(network, recipe.ema_decay) if recipe.ema_decay else None
+    order = torch.Generator().manual_seed(seed)
+    return Session(
+        run=Run(recipe, seed, average.module if average else network, planned),
+        network=network,  # pyright: ignore[reportArgumentType]
+        optimizers=steps.make_optimizers(recipe, network),
+        average=average,
+        order=order,
+        epoch_order=order.get_state(),
+    )
 
 
 def fit(
@@ -58,40 +132,45 @@ def fit(
     *,
     epochs: int | None = None,
     seed: int = 0,
+    judge: Checkpoint | None = None,
+    saver: resume.Saver | None = None,
+    resumed: Path | None = None,
+    world: World = ALONE,
 ) -> Iterator[Run]:
     """Train ``recipe`` on the device that holds ``train``; yield the run after every epoch.
 
-    Ctrl-C ends the run early and in order: the last run yielded says ``interrupted`` and holds
-    the weights of that moment; before the first step there is nothing to yield. Raises
-    FloatingPointError when a loss stops being finite.
+    ``judge`` scores what generators draw. ``saver`` keeps the state from which a later call
+    continues, given as ``resumed``. Ctrl-C ends the run early and in order: the last run yielded
+    says ``interrupted`` and holds the weights of that moment; before the first step there is
+    nothing to yield. Raises FloatingPointError when a loss stops being finite, and
+    resume.ResumeError where ``resumed`` belongs to another run.
     """
-    # 1. Seeds, network, optimisers: the same seed gives the same run on the same machine.
-    torch.manual_seed(seed)
-    order = torch.Generator().manual_seed(seed)
-    network = networks.build(recipe.network).to(train.images.device).train()
-    optimise = make_step(recipe, network)
-    average = averaged(network, recipe.ema_decay) if recipe.ema_decay else None
-    planned = recipe.epochs if epochs is None else epochs
-    run = Run(recipe, seed, average.module if average else network, planned)
-    whole_batches = len(train) // recipe.batch_size * recipe.batch_size
-    total = planned * (whole_batches or len(train))
-    task = progress.add_task(recipe.name, total=total, losses="", epoch=f"0/{planned}")
-
-    def step(x: Tensor, y: Tensor) -> steps.Losses:
-        losses = optimise(x, y)
-        if average is not None:
-            average.update_parameters(network)
-        return losses
+    # 1. Network, optimisers, data order: from the seed, or as the earlier run left them.
+    device = train.images.device
+    session = start(recipe, device, seed, recipe.epochs if epochs is None else epochs, world)
+    if resumed:
+        resume.restore(resumed, session)
+    run = session.run
+    if resumed and run.finished:  # killed before the last epoch was published, perhaps
+        yield run
+    step = steps.make_step(recipe, session.network, session.optimizers, world)
+    real = metrics.reference(test, judge) if isinstance(session.network, networks.GAN) else None
+    _require_enough(recipe, len(train), world)
+    per_epoch = len(train) // recipe.batch_size * recipe.batch_size or len(train)
+    total = run.planned * per_epoch
+    task = progress.add_task(
+        recipe.name, total=total, completed=run.images_seen, losses="", epoch=""
+    )
 
     while not run.finished:
         started = time.perf_counter()
         try:
             # 2. One pass over the training set, then the held-out losses of what would ship.
-            progress.update(task, epoch=f"{run.epochs + 1}/{planned}")
-            epoch = batches(train, recipe.batch_size, order)
-            means = train_epoch(step, epoch, run, progress, task)
+            progress.update(task, epoch=f"{run.epochs + 1}/{run.planned}")
+            train_epoch(session, train, step, progress, task, saver, world)
+            means = {k: float(world.mean(v / session.counts[k])) for k, v in session.sums.items()}
             _require_finite(recipe, means, run.epochs + 1)
-            held_out = evaluate(recipe, run.network, test)
+            held_out = world.agreed(evaluate(recipe, run.network, test, real))
             _require_finite(recipe, held_out, run.epochs + 1)
         except KeyboardInterrupt:
             run.interrupted = True
@@ -102,39 +181,82 @@ def fit(
                 yield run
             return
 
-        # 3. History: mean of the running training losses beside the held-out ones.
-        for split, values in (("train", means), ("test", held_out)):
-            for name, value in values.items():
-                run.history[split].setdefault(name, []).append(value)
-        run.epochs += 1
+        # 3. History, the weights worth keeping, and whether it is time to stop.
+        close_epoch(session, means, held_out, world)
         progress.update(task, losses=_line(held_out))
-        yield run
+        if saver:
+            saver.save(session, now=run.finished)
+        with random_state_kept(device):  # nothing the caller draws may change the run
+            yield run
 
 
 def train_epoch(
-    step: Callable[[Tensor, Tensor], steps.Losses],
-    epoch: Iterator[tuple[Tensor, Tensor]],
-    run: Run,
+    session: Session,
+    train: ImageData,
+    step: steps.Step,
     progress: Progress,
     task: TaskID,
-) -> dict[str, float]:
-    """Take a step per batch; return the mean of every loss over the epoch.
-
-    Losses are summed on the device and shown twice a second: reading one makes the device wait.
-    """
-    total: dict[str, Tensor] = {}
-    count = 0
+    saver: resume.Saver | None = None,
+    world: World = ALONE,
+) -> None:
+    """Take a step per batch of what is left of the epoch, summing the losses in the session."""
+    run, recipe = session.run, session.run.recipe
     shown = time.perf_counter()
-    for x, y in epoch:
-        losses = step(x, y)
-        total = {name: total.get(name, 0) + value for name, value in losses.items()}
-        count += 1
+    for x, y in batches(train, recipe.batch_size, session.order, start=session.batch):
+        losses = step(world.share(x), world.share(y), run.steps)
+        if session.average is not None:
+            session.average.update_parameters(session.network)
+        for name, value in losses.items():
+            session.sums[name] = session.sums.get(name, 0) + value
+            session.counts[name] = session.counts.get(name, 0) + 1
+            if recipe.batch_history:
+                session.recent.setdefault(name, []).append(value)
+        run.steps += 1
+        session.batch += 1
         run.images_seen += len(x)
         progress.advance(task, len(x))
+        if saver:
+            saver.save(session)
         if time.perf_counter() - shown > REFRESH_SECONDS:
             shown = time.perf_counter()
             progress.update(task, losses=_line(losses))
-    return {name: float(value) / count for name, value in total.items()}
+
+
+def close_epoch(
+    session: Session, means: dict[str, float], held_out: dict[str, float], world: World = ALONE
+) -> None:
+    """Write an epoch into the history, keep its weights where wanted, and begin the next."""
+    run, recipe = session.run, session.run.recipe
+    for split, values in (("train", means), ("test", held_out)):
+        for name, value in values.items():
+            run.history[split].setdefault(name, []).append(value)
+    run.epochs += 1
+    for name, values in session.recent.items():
+        new = world.mean(torch.stack(values)).to("cpu", torch.float16)
+        run.batch_losses[name] = torch.cat([run.batch_losses.get(name, new[:0]), new])
+    if run.epochs in recipe.timeline:
+        run.timeline[run.epochs] = inference_weights(run.network)
+    keep = recipe.keep_best
+    if keep and keep.metric in held_out:
+        value = held_out[keep.metric]
+        best = run.best
+        if best is None or (value > best.value if keep.larger_is_better else value < best.value):
+            run.best = best = Best(run.epochs, value, inference_weights(run.network))
+        run.stopped = keep.patience is not None and run.epochs - best.epoch >= keep.patience
+    session.sums, session.counts, session.recent, session.batch = {}, {}, {}, 0
+    session.epoch_order = session.order.get_state()
+
+
+def _require_enough(recipe: Recipe, images: int, world: World) -> None:
+    batch = min(recipe.batch_size, images)
+    if batch % world.size:
+        raise ValueError(f"{world.size} processes cannot share a batch of {batch} images evenly")
+    steps_needed = getattr(recipe.objective, "critic_steps", 1)
+    if images // batch < steps_needed:
+        raise ValueError(
+            f"{recipe.name} takes {steps_needed} critic steps per generator step, and {images} "
+            f"images make fewer batches of {recipe.batch_size}: use a smaller batch or more images"
+        )
 
 
 def _require_finite(recipe: Recipe, losses: dict[str, float], epoch: int) -> None:
@@ -146,61 +268,36 @@ def _require_finite(recipe: Recipe, losses: dict[str, float], epoch: int) -> Non
         )
 
 
-def make_step(recipe: Recipe, network: nn.Module) -> Callable[[Tensor, Tensor], steps.Losses]:
-    """The optimisation step of a recipe's family as a function of images and classes."""
-    adam = partial(torch.optim.Adam, lr=recipe.learning_rate)
-    match network:
-        case networks.VAE():
-            optimizer = adam(network.parameters())
-            return lambda x, y: steps.vae_step(
-                network, optimizer, x, beta=recipe.beta, bf16=recipe.bf16
-            )
-        case networks.CGAN():
-            generator_optimizer = adam(network.generator.parameters())
-            discriminator_optimizer = adam(network.discriminator.parameters())
-            return lambda x, y: steps.cgan_step(
-                network,
-                generator_optimizer,
-                discriminator_optimizer,
-                x,
-                y,
-                torch.randn(len(x), latent_dim(recipe), device=x.device),
-                bf16=recipe.bf16,
-            )
-        case networks.Classifier():
-            optimizer = adam(network.parameters())
-            return lambda x, y: steps.classifier_step(
-                network, optimizer, x, y, shift=recipe.augment_shift, bf16=recipe.bf16
-            )
-    raise TypeError(f"no step for {type(network).__name__}")
-
-
 @torch.no_grad()
-def evaluate(recipe: Recipe, network: nn.Module, test: ImageData) -> dict[str, float]:
-    """Mean losses over the test set, in evaluation mode and float32, with their own fixed noise."""
+def evaluate(
+    recipe: Recipe,
+    network: nn.Module,
+    test: ImageData,
+    real: metrics.Reference | None = None,
+) -> dict[str, float]:
+    """Mean losses over the test set, in evaluation mode, with their own fixed noise.
+
+    With ``real``, what a generator draws is scored as well.
+    """
     training = network.training
     network.eval()
     device = test.images.device
     total: dict[str, Tensor] = {}
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with random_state_kept(device):
         torch.manual_seed(0)
         for x, y in batches(test, 500):
-            for name, value in _test_losses(recipe, network, x, y).items():
+            for name, value in steps.held_out_losses(recipe, network, x, y).items():
                 total[name] = total.get(name, 0) + value * len(x)
+    values = {name: float(value) / len(test) for name, value in total.items()}
+    if real and isinstance(network, networks.GAN):
+        values |= metrics.sample_scores(recipe, network, real, device)
     network.train(training)
-    return {name: float(value) / len(test) for name, value in total.items()}
+    return values
 
 
-def _test_losses(recipe: Recipe, network: nn.Module, x: Tensor, y: Tensor) -> steps.Losses:
-    match network:
-        case networks.VAE():
-            return steps.vae_losses(network, x, beta=recipe.beta)
-        case networks.CGAN():
-            z = torch.randn(len(x), latent_dim(recipe), device=x.device)
-            return steps.cgan_losses(network, x, y, z, bf16=recipe.bf16)
-        case networks.Classifier():
-            return steps.classifier_losses(network, x, y)
-    raise TypeError(f"no losses for {type(network).__name__}")
+def random_state_kept(device: torch.device) -> AbstractContextManager[None]:
+    """Put the random state of the CPU and of ``device`` back when the block ends."""
+    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
 
 
 def averaged(network: nn.Module, decay: float) -> AveragedModel:

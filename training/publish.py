@@ -13,8 +13,10 @@ from training import atlas, checkpoint, networks
 from training.checkpoint import Card, Checkpoint, CheckpointError
 from training.data import ImageData
 from training.devices import describe_device
-from training.judge import class_agreement, find_judge
+from training.health import diagnose
+from training.judge import class_agreement, judge_for
 from training.loop import Run, evaluate
+from training.metrics import reference
 
 FIXED_NOISE_SEED = 20261122
 
@@ -41,13 +43,24 @@ def publish(run: Run, train: ImageData, test: ImageData, folder: Path, checkpoin
     out where there is none. Everything but the test losses of a complete epoch is measured on the
     weights as shipped, rounded to float16.
     """
-    weights = checkpoint.inference_weights(run.network)
+    weights = run.weights()
     checkpoint.require_finite(folder, weights)
     opened = _as_shipped(run, train, folder, weights)
     metrics, judge = measure(opened, run, test, checkpoints)
     card = opened.card.model_copy(update={"metrics": metrics, "judge": judge})
-    codes = atlas.build(opened, test) if run.recipe.family == "vae" else {}
-    return checkpoint.save(folder, card, weights, run.history, codes, samples_png(opened, test))
+    codes: dict[str, torch.Tensor] = {}
+    if run.recipe.family == "vae":  # UMAP takes half a minute: not after every epoch
+        codes = atlas.build(opened, test, umap=run.finished or run.interrupted)
+    return checkpoint.save(
+        folder,
+        card,
+        weights,
+        run.history,
+        codes,
+        samples_png(opened, test),
+        batch_losses=run.batch_losses,
+        timeline=run.timeline,
+    )
 
 
 def _as_shipped(
@@ -55,42 +68,64 @@ def _as_shipped(
 ) -> Checkpoint:
     network = networks.build(run.recipe.network)
     network.load_state_dict(weights, strict=False)  # a discriminator is not shipped
-    short = run.epochs < run.recipe.epochs
     card = Card(
         recipe=run.recipe,
         classes=train.classes,
-        latent_dim=checkpoint.latent_dim(run.recipe),
-        num_classes=checkpoint.num_classes(run.recipe),
+        latent_dim=run.recipe.latent_dim,
+        num_classes=run.recipe.num_classes,
         image_shape=run.recipe.network.image_shape,
-        parameters=networks.parameter_counts(run.recipe.network),
+        parameters=networks.recipe_parameters(run.recipe),
         seed=run.seed,
         epochs=run.epochs,
         images_seen=run.images_seen,
         seconds=round(run.seconds, 1),
         device=describe_device(train.images.device),
-        data_sha256=train.fingerprint(),
+        data_sha256=train.fingerprint,
         libraries=checkpoint.library_versions(),
         created=date.today().isoformat(),
-        notes=f"Stopped after {run.epochs} of {run.recipe.epochs} epochs." if short else "",
+        notes=_notes(run),
     )
     return Checkpoint(folder, card, network.to(train.images.device))
+
+
+def _notes(run: Run) -> str:
+    """What a reader of the card must know of how the run ended."""
+    notes: list[str] = []
+    keep = run.recipe.keep_best
+    if run.stopped and keep:
+        notes.append(f"No better {keep.metric} in {keep.patience} epochs: stopped early.")
+    elif run.epochs < (wanted := max(run.planned, run.recipe.epochs)):
+        notes.append(f"Stopped after {run.epochs} of {wanted} epochs.")
+    if run.best and keep:
+        notes.append(
+            f"Weights of epoch {run.best.epoch} of {run.epochs}, the best by {keep.metric}."
+        )
+    elif keep and run.epochs:
+        notes.append(f"Weights of the last epoch: nothing measured {keep.metric}.")
+    if problem := diagnose(run.history):
+        notes.append(f"Last epoch: {problem}")
+    return " ".join(notes)
 
 
 def measure(
     opened: Checkpoint, run: Run, test: ImageData, checkpoints: Path
 ) -> tuple[dict[str, float], str]:
     """Metrics for the card, and the hash of the judge behind them ("" where none was used)."""
-    if run.interrupted:  # the last complete epoch's losses are not those of these weights
-        losses = evaluate(run.recipe, run.network, test)
+    judge = judge_for(run.recipe, checkpoints, opened.card.classes)
+    if run.interrupted and not run.best:
+        # The last complete epoch's losses are not those of these weights.
+        real = reference(test, judge) if run.recipe.family != "vae" else None
+        losses = evaluate(run.recipe, run.network, test, real)
     else:
-        losses = {name: values[-1] for name, values in run.history["test"].items()}
+        epoch = run.best.epoch if run.best else run.epochs
+        losses = {name: values[epoch - 1] for name, values in run.history["test"].items()}
     metrics = {f"test/{name}": value for name, value in losses.items()}
-    judge = find_judge(checkpoints, run.recipe.dataset) if run.recipe.family == "cgan" else None
-    if judge is None or judge.card.classes != opened.card.classes:
+    if judge is None:
         return metrics, ""
-    agreement, per_class = class_agreement(opened, judge)
-    metrics["samples/class_agreement"] = agreement
-    metrics["samples/class_agreement_worst"] = float(per_class.min())
+    if run.recipe.num_classes:
+        agreement, per_class = class_agreement(opened, judge)
+        metrics["samples/class_agreement"] = agreement
+        metrics["samples/class_agreement_worst"] = float(per_class.min())
     if "test/accuracy" in judge.card.metrics:
         metrics["judge/test_accuracy"] = judge.card.metrics["test/accuracy"]
     return metrics, judge.card.files["weights.safetensors"].sha256
@@ -112,11 +147,25 @@ def samples_png(opened: Checkpoint, test: ImageData) -> bytes:
         z = torch.randn(100, opened.card.latent_dim, generator=generator)
         classes = opened.card.num_classes
         y = torch.arange(100) % 10 % classes if classes else None
-        grid = make_grid(opened.decode(z, y).cpu(), nrow=10, padding=2, pad_value=0.5)
+        images = opened.decode(z, y).cpu()
+        if opened.card.image_shape[1] == 1:
+            grid = scatter(images)
+        else:
+            grid = make_grid(images, nrow=10, padding=2, pad_value=0.5)
     pixels = (grid * 255).round().byte().permute(1, 2, 0).numpy()
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG", optimize=True)
     return file.getvalue()
+
+
+def scatter(points: torch.Tensor, size: int = 224) -> torch.Tensor:
+    """Points of the plane (n, 1, 1, 2) in [0, 1] as white dots on black, (3, size, size)."""
+    x, y = (points.flatten(1) * (size - 3)).round().long().add(1).unbind(1)
+    picture = torch.zeros(size, size)
+    for row in (-1, 0, 1):
+        for column in (-1, 0, 1):
+            picture[size - 1 - y + row, x + column] = 1
+    return picture.expand(3, -1, -1)
 
 
 def confusion(judge: Checkpoint, test: ImageData) -> torch.Tensor:

@@ -1,17 +1,23 @@
 import errno
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import types
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 from typer.testing import CliRunner, Result
 
+from tests.conftest import SPECS
 from training import checkpoint, loop, publish
 from training.checkpoint import find, load, partial, read_card
 from training.cli import app, interrupts_held
@@ -23,10 +29,9 @@ runner = CliRunner()
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch, tiny_recipe) -> None:
-    """Recipes that train in an instant; the pictures stay 28x28, as in the tree."""
-    for name in RECIPES:
-        network = replace(tiny_recipe(name).network, image_shape=(1, 28, 28))
-        monkeypatch.setitem(RECIPES, name, tiny_recipe(name, network=network, dataset="mnist"))
+    """Recipes that train in an instant, on pictures of 8x8."""
+    for name in SPECS:
+        monkeypatch.setitem(RECIPES, name, tiny_recipe(name, dataset="mnist"))
     monkeypatch.delenv("LATENT_DATA", raising=False)
     monkeypatch.delenv("LATENT_CHECKPOINTS", raising=False)
 
@@ -46,6 +51,10 @@ def text(result: Result) -> str:
     return " ".join(result.output.split())
 
 
+def left(out: Path) -> list[str]:
+    return sorted(path.name for path in out.iterdir())
+
+
 def test_list_shows_every_name_whole_in_80_columns(monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     long = "imagenette-conv-gan-z500-fortnight"
@@ -53,7 +62,33 @@ def test_list_shows_every_name_whole_in_80_columns(monkeypatch):
     result = runner.invoke(app, ["list"])
     assert result.exit_code == 0
     assert max(map(len, result.stdout.splitlines())) <= 80
-    assert set(RECIPES) <= {line.split()[0] for line in result.stdout.splitlines() if line.strip()}
+    _, _, *rows = result.stdout.splitlines()
+    assert [row.split()[0] for row in rows] == list(RECIPES)
+    row = next(row for row in rows if row.startswith("mnist-wgan-z100 "))
+    assert row.split() == ["mnist-wgan-z100", "WGAN,", "z=100", "R1", "600", "64"]
+
+
+def test_the_list_as_json_has_every_recipe_with_its_parameters():
+    result = runner.invoke(app, ["list", "--json"])
+    assert result.exit_code == 0
+    listed = {entry["name"]: entry for entry in json.loads(result.stdout)}
+    assert list(listed) == list(RECIPES)
+    networks = {
+        "vae": {"encoder", "decoder"},
+        "gan": {"generator", "discriminator"},
+        "cgan": {"generator", "discriminator"},
+        "wgan": {"generator", "critic"},
+        "wgan-gp": {"generator", "critic"},
+    }
+    for name, entry in listed.items():
+        recipe = RECIPES[name]
+        for key in ("report", "row", "family", "dataset", "latent_dim", "epochs", "batch_size"):
+            assert entry[key] == getattr(recipe, key)
+        if entry["family"] in networks:
+            assert entry["parameters"].keys() == networks[entry["family"]]
+        assert all(count > 0 for count in entry["parameters"].values())
+    dense = listed["mnist-dense-vae-h512-z2"]["parameters"]  # 784-512-2x2 and 2-512-784
+    assert dense == {"encoder": 403_972, "decoder": 403_728}
 
 
 def test_recipes_and_the_list_do_without_torch():
@@ -74,9 +109,9 @@ def test_help_names_every_command():
         assert command in result.stdout
 
 
-@pytest.mark.parametrize("name", list(RECIPES))
+@pytest.mark.parametrize("name", list(SPECS))
 def test_fit_trains_on_a_folder_of_pictures_and_verify_accepts_it(fit, tmp_path, name):
-    result = fit(name)
+    result = fit(name, "--batch-size", "8")
     assert result.exit_code == 0, result.output
     (folder,) = find(tmp_path / "runs")
     assert folder.name == name
@@ -85,7 +120,7 @@ def test_fit_trains_on_a_folder_of_pictures_and_verify_accepts_it(fit, tmp_path,
     assert opened.card.classes == ("bar", "cross", "dot")
     assert opened.card.num_classes == (3 if name == "mnist-cgan" else 0)
     assert opened.card.recipe.dataset == "shapes"
-    assert (opened.card.epochs, opened.card.images_seen) == (2, 2 * 16)
+    assert (opened.card.epochs, opened.card.images_seen) == (2, 2 * 24)
     assert str(folder) in result.output.replace("\n", "")
     result = runner.invoke(app, ["verify", str(tmp_path / "runs")])
     assert result.exit_code == 0, result.output
@@ -101,13 +136,16 @@ def test_dry_run_writes_nothing(fit, tmp_path):
 
 
 def test_an_unknown_recipe_suggests_one(fit):
-    result = fit("mnist-gan")
+    result = fit("mnist-gan-r")
     assert result.exit_code == 1
-    assert "did you mean mnist-cgan" in text(result)
+    assert "did you mean mnist-gan-r3 or mnist-gan-r2 or mnist-wgan-r2?" in text(result)
+    result = fit("zebra")
+    assert result.exit_code == 1
+    assert "no recipe 'zebra': `latent-train list` shows them all" in text(result)
 
 
 def test_missing_data_says_how_to_get_it(tmp_path):
-    result = runner.invoke(app, ["fit", VAE, "--data", str(tmp_path / "none")])
+    result = runner.invoke(app, ["fit", "mnist-linear-vae-z2", "--data", str(tmp_path / "none")])
     assert result.exit_code == 1
     assert "latent-train download" in text(result)
     assert result.stdout == ""  # errors go to stderr
@@ -177,7 +215,7 @@ def test_a_full_disk_is_said_and_keeps_the_old_checkpoint(fit, tmp_path, monkeyp
     assert "No space left on device" in text(result)
     assert "untouched" in text(result)
     assert load(tmp_path / "runs" / VAE).card.seed == 0
-    assert [path.name for path in (tmp_path / "runs").iterdir()] == [VAE]
+    assert left(tmp_path / "runs") == [VAE, f"{VAE}.state"]
 
 
 def ctrl_c(*_: object) -> None:
@@ -214,9 +252,9 @@ def test_ctrl_c_anywhere_leaves_a_checkpoint(
     assert result.exit_code == 130, result.output
     assert "Traceback" not in result.output
     assert "Stopping" in result.output
-    assert f"Stopped after {epochs} of 2 epochs." in text(result) or epochs == 2
+    assert f"Stopped after {epochs} of 50 epochs." in text(result)
     assert load(tmp_path / "runs" / VAE).card.epochs == epochs
-    assert [path.name for path in (tmp_path / "runs").iterdir()] == [VAE]
+    assert left(tmp_path / "runs") == [VAE, f"{VAE}.state"]
 
 
 def test_ctrl_c_before_the_first_step_writes_nothing(fit, tmp_path, monkeypatch):
@@ -238,7 +276,7 @@ def test_a_second_ctrl_c_gives_the_epoch_up_and_keeps_the_last_checkpoint(
     result = fit(VAE, "--epochs", "50")
     assert result.exit_code == 130, result.output
     assert load(tmp_path / "runs" / VAE).card.epochs == 1
-    assert [path.name for path in (tmp_path / "runs").iterdir()] == [VAE]
+    assert left(tmp_path / "runs") == [VAE, f"{VAE}.state"]
 
 
 def test_an_interrupted_run_does_not_replace_a_better_checkpoint(fit, tmp_path, monkeypatch):
@@ -283,7 +321,8 @@ def test_a_loss_that_is_not_finite_is_said(fit, tmp_path, monkeypatch):
     result = fit(VAE)
     assert result.exit_code == 1
     assert "no longer finite" in text(result)
-    assert list((tmp_path / "runs").iterdir()) == []
+    assert "try a smaller learning rate" in text(result)
+    assert not (tmp_path / "runs" / VAE).exists()
 
 
 def test_interrupts_are_held_to_the_end_of_the_block_and_the_handler_restored():
@@ -353,4 +392,238 @@ def test_sigint_to_a_real_process_leaves_a_checkpoint_and_no_traceback(tree, tmp
     assert "Traceback" not in output
     assert "Stopp" in output
     assert load(out / VAE).card.epochs >= 1
-    assert [path.name for path in out.iterdir()] == [VAE]
+    assert left(out) == [VAE, f"{VAE}.state"]
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Pictures of two classes, of every mode and no two of one size, as people have them."""
+    root, modes = tmp_path / "My Pictures", ("RGB", "L", "RGBA", "P", "1", "LA", "CMYK", "I;16")
+    rng = np.random.default_rng(0)
+    for name in ("cats", "dogs"):
+        (root / name).mkdir(parents=True)
+        for i in range(12):
+            height, width = 9 + i, 30 - i
+            mode = modes[i % len(modes)]
+            if mode == "I;16":
+                pixels = rng.integers(0, 2**16, (height, width), dtype=np.uint16)
+                picture = Image.fromarray(pixels)
+            else:
+                pixels = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+                picture = Image.fromarray(pixels).convert(mode)
+            picture.save(root / name / f"{i}.{'tiff' if mode == 'CMYK' else 'png'}")
+    return root
+
+
+@pytest.fixture
+def fit_images(pictures: Path, tmp_path: Path) -> Callable[..., Result]:
+    """``fit_images(*options)`` on `pictures`, into ``tmp_path/runs``, on the CPU."""
+
+    def run(*options: str) -> Result:
+        given = ["--images", str(pictures), "--out", str(tmp_path / "runs"), "--device", "cpu"]
+        small = ["--size", "8", "--z", "3", "--batch-size", "4", "--epochs", "1"]
+        return runner.invoke(app, ["fit", *given, *small, *options])
+
+    return run
+
+
+@pytest.mark.parametrize("family", ["vae", "gan", "cgan", "wgan", "wgan-gp"])
+def test_own_pictures_train_a_model_of_every_family(fit_images, tmp_path, family):
+    result = fit_images("--family", family)
+    assert result.exit_code == 0, result.output
+    opened = load(tmp_path / "runs" / f"my-pictures-{family}-z3")
+    assert opened.card.family == family
+    assert opened.card.classes == ("cats", "dogs")
+    assert opened.card.recipe.dataset == "My Pictures"
+    y = torch.tensor([0, 1]) if family == "cgan" else None
+    x = opened.decode(torch.randn(2, 3), y)
+    assert x.shape == (2, 3, 8, 8)
+    assert opened.history()["test"]
+    assert (opened.encode(x)[0].shape == (2, 3)) if family == "vae" else not opened.atlas()
+
+
+def test_own_pictures_in_grey_and_under_a_name(fit_images, tmp_path):
+    assert fit_images("pets", "--family", "vae", "--grey").exit_code == 0
+    assert load(tmp_path / "runs" / "pets").card.image_shape == (1, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--family", "diffusion"], "family 'diffusion' is not one of vae, gan, cgan"),
+        ([], "--images needs --family: vae, gan, cgan, wgan or wgan-gp"),
+        (["--family", "vae", "--z", "0"], "z = 0 is out of range: 1 to 4096"),
+        (["--family", "vae", "--z", "5000"], "z = 5000 is out of range"),
+        (["--family", "vae", "--size", "100"], "size 100 is out of range"),
+        (["--family", "vae", "--size", "512"], "the nearest is 256"),
+        (["mnist-cgan", "--family", "vae"], "mnist-cgan is the name of a recipe"),
+        (["My Model!", "--family", "vae"], "'My Model!' is no name for a model"),
+        (["--family", "wgan", "--batch-size", "20"], "use a smaller batch or more images"),
+        (["--family", "vae", "--timeline", "1,x"], "no list of epochs like 1,5,20"),
+        (["--family", "vae", "--timeline", ""], "no list of epochs like 1,5,20"),
+        (["--family", "vae", "--timeline", "0,5"], "counts epochs from 1"),
+        (["--family", "vae", "--timeline", "1000000"], "counts epochs from 1 to 100,000"),
+        (["--family", "vae", "--precision", "16"], "is not 32-true or bf16-mixed"),
+        (["--family", "vae", "--devices", "3"], "cannot be shared evenly by 3 processes"),
+        (["--family", "vae", "--devices", "2", "--strategy", "fsdp"], "strategy 'fsdp' is not ddp"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_before_anything_is_written(
+    fit_images, tmp_path, options, message
+):
+    result = fit_images(*options)
+    assert result.exit_code == 1
+    assert message in text(result)
+    assert "Traceback" not in result.output
+    assert list(tmp_path.glob("runs/*/card.json")) == []
+
+
+def test_a_conditional_model_wants_two_classes(fit_images, pictures):
+    shutil.rmtree(pictures / "dogs")
+    result = fit_images("--family", "cgan")
+    assert result.exit_code == 1
+    assert "at least 2 classes" in text(result)
+
+
+def test_a_recipe_or_pictures_must_be_named(tmp_path):
+    result = runner.invoke(app, ["fit"])
+    assert result.exit_code == 1
+    assert "say which recipe" in text(result)
+    result = runner.invoke(app, ["fit", VAE, "--family", "vae"])
+    assert result.exit_code == 1
+    assert "--family goes with --images" in text(result)
+
+
+def test_settings_given_reach_the_card(fit, tmp_path):
+    options = ["--timeline", "2,1,2", "--ema", "0.5", "--batch-size", "8", "--precision"]
+    assert fit(VAE, *options, "bf16-mixed").exit_code == 0
+    opened = load(tmp_path / "runs" / VAE)
+    recipe = opened.card.recipe
+    assert (recipe.batch_size, recipe.ema_decay, recipe.bf16) == (8, 0.5, True)
+    assert opened.timeline() == list(recipe.timeline) == [1, 2]
+    assert opened.card.images_seen == 2 * 24
+
+
+def test_an_average_of_zero_and_full_precision_turn_a_recipes_own_off(fit, tmp_path):
+    assert fit("mnist-cgan", "--ema", "0", "--precision", "32-true").exit_code == 0
+    recipe = read_card(tmp_path / "runs" / "mnist-cgan").recipe
+    assert (recipe.ema_decay, recipe.bf16) == (None, False)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB\nmore"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 9 bytes"),
+        MemoryError(),
+    ],
+)
+def test_no_memory_left_names_the_setting_to_lower(fit, tmp_path, monkeypatch, error):
+    def full(*_, **__):
+        raise error
+
+    monkeypatch.setattr(loop.steps, "vae_step", full)
+    result = fit(VAE)
+    assert result.exit_code == 1
+    assert "lower --batch-size, now 16" in text(result)
+    assert not (tmp_path / "runs" / VAE).exists()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("[third_party/gloo/gloo/transport/tcp/pair.cc:561] Connection closed by peer"),
+        torch.distributed.DistBackendError("NCCL error: remote process exited"),
+    ],
+)
+def test_a_process_left_alone_by_the_others_says_so(fit, monkeypatch, error):
+    def alone(*_, **__):
+        raise error
+
+    monkeypatch.setattr(loop.steps, "vae_step", alone)
+    result = fit(VAE)
+    assert result.exit_code == 1
+    assert "another process of this run has ended; --resume goes on" in text(result)
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory(fit, monkeypatch):
+    def broken(*_, **__):
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(loop.steps, "vae_step", broken)
+    assert str(fit(VAE).exception) == "a defect"
+
+
+def test_tensorboard_that_is_not_installed_is_said_before_training(fit, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    monkeypatch.setattr(loop, "train_epoch", lambda *_: pytest.fail("trained"))
+    result = fit(VAE, "--tensorboard", str(tmp_path / "board"))
+    assert result.exit_code == 1
+    assert "pip install tensorboard" in text(result)
+
+
+def test_every_loss_of_every_epoch_goes_to_tensorboard(fit, tmp_path, monkeypatch):
+    written: list[tuple[str, float, int]] = []
+
+    class Writer:
+        def __init__(self, folder: str, purge_step: int):
+            assert (folder, purge_step) == (str(tmp_path / "board" / VAE), 1)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_: object):
+            written.append(("closed", 0.0, 0))
+
+        def add_scalar(self, *scalar):
+            written.append(scalar)
+
+    fake = types.ModuleType("torch.utils.tensorboard")
+    vars(fake)["SummaryWriter"] = Writer
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", fake)
+    assert fit(VAE, "--tensorboard", str(tmp_path / "board")).exit_code == 0
+    history = load(tmp_path / "runs" / VAE).history()
+    expected = [
+        (f"{name}/{split}", values[epoch], epoch + 1)
+        for epoch in range(2)
+        for split, parts in history.items()
+        for name, values in parts.items()
+    ]
+    assert written == [*expected, ("closed", 0.0, 0)]
+
+
+def test_tensorboard_reads_what_was_written(fit, tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import (  # pyright: ignore
+        EventAccumulator,
+    )
+
+    assert fit(VAE, "--tensorboard", str(tmp_path / "board")).exit_code == 0
+    events = EventAccumulator(str(tmp_path / "board" / VAE))
+    events.Reload()
+    history = load(tmp_path / "runs" / VAE).history()
+    for split, parts in history.items():
+        for name, values in parts.items():
+            seen = events.Scalars(f"{name}/{split}")
+            assert [scalar.step for scalar in seen] == [1, 2]
+            assert [scalar.value for scalar in seen] == pytest.approx(values, rel=1e-5)
+
+
+def test_a_mixture_in_the_plane_trains_without_any_data(tmp_path):
+    options = ["--device", "cpu", "--epochs", "1", "--batch-size", "10000"]
+    result = runner.invoke(app, ["fit", "ring8-gan", "--out", str(tmp_path / "runs"), *options])
+    assert result.exit_code == 0, result.output
+    opened = load(tmp_path / "runs" / "ring8-gan")
+    assert opened.card.image_shape == (1, 1, 2)
+    points = opened.decode(torch.randn(5, 2))
+    assert points.shape == (5, 1, 1, 2)
+    assert 0 <= points.min() <= points.max() <= 1
+    assert Image.open(tmp_path / "runs" / "ring8-gan" / "samples.png").size == (224, 224)
+
+
+def test_a_collapse_is_warned_about_after_its_epoch(fit, monkeypatch):
+    evaluate = loop.evaluate
+    monkeypatch.setattr(loop, "evaluate", lambda *a: evaluate(*a) | {"kl": 0.0})
+    result = fit(VAE)
+    assert "Warning: posterior collapse" in text(result)
+    assert "Try a smaller beta" in text(result)

@@ -1,19 +1,36 @@
 import copy
 import math
+from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
 from rich.progress import Progress
 from torch import nn
 
+from tests.conftest import SPECS
 from training import loop
+from training.checkpoint import load
 from training.data import ImageData, batches
+from training.devices import World
 from training.loop import Run, averaged, evaluate, fit
+from training.publish import publish
+from training.recipes import KeepBest
 
 Splits = tuple[ImageData, ImageData]
 
-RECIPES = ["mnist-conv-vae-z2", "mnist-cgan", "mnist-judge"]
+RECIPES = list(SPECS)
 QUIET = Progress(disable=True)
+
+
+def script_of(monkeypatch: pytest.MonkeyPatch, metric: str, values: list[float]) -> None:
+    """Let the held-out ``metric`` take these values, epoch by epoch; weights stay as they are."""
+    scores, real_evaluate = iter(values), loop.evaluate
+
+    def scripted(*args):
+        return real_evaluate(*args) | {metric: next(scores)}
+
+    monkeypatch.setattr(loop, "evaluate", scripted)
 
 
 def same_weights(a: nn.Module, b: nn.Module) -> bool:
@@ -35,7 +52,9 @@ def test_the_same_seed_gives_the_same_run_bit_for_bit(name, tiny_recipe, train_r
 def test_history_has_a_finite_number_per_epoch_and_part(name, tiny_recipe, train_run):
     run = train_run(tiny_recipe(name, epochs=3))
     assert run.finished
-    assert run.history["train"].keys() == run.history["test"].keys()
+    scores = {"diversity"} if "generator" in run.history["test"] else set()
+    penalty = {"penalty"} if run.recipe.family == "wgan-gp" else set()
+    assert run.history["train"].keys() - penalty == run.history["test"].keys() - scores
     for parts in run.history.values():
         for values in parts.values():
             assert len(values) == 3
@@ -83,19 +102,19 @@ def test_evaluation_weighs_a_short_last_batch_by_its_size(tiny_recipe, halves: S
 
 def interrupt_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
     """Make the step after ``steps`` steps end as Ctrl-C would end it."""
-    make_step = loop.make_step
+    make_step = loop.steps.make_step
 
     def make(*args):
-        step, count = make_step(*args), iter(range(steps))
+        step = make_step(*args)
 
-        def counted(x, y):
-            if next(count, None) is None:
+        def counted(x, y, i):
+            if i == steps:
                 raise KeyboardInterrupt
-            return step(x, y)
+            return step(x, y, i)
 
         return counted
 
-    monkeypatch.setattr(loop, "make_step", make)
+    monkeypatch.setattr(loop.steps, "make_step", make)
 
 
 def test_ctrl_c_in_mid_epoch_yields_what_there_is(tiny_recipe, halves: Splits, monkeypatch):
@@ -127,17 +146,22 @@ def test_ctrl_c_before_the_first_step_yields_nothing(tiny_recipe, halves: Splits
     assert list(fit(tiny_recipe("mnist-conv-vae-z2"), *halves, QUIET)) == []
 
 
-@pytest.mark.parametrize("name", RECIPES)
-def test_a_loss_that_is_not_finite_stops_the_run(name, tiny_recipe, halves: Splits, monkeypatch):
+def break_weights(monkeypatch: pytest.MonkeyPatch, change: Callable[[nn.Module], object]) -> None:
+    """Start every run from weights that ``change`` has seen to."""
     build = loop.networks.build
 
-    def broken(spec):
+    def built(spec):
         network = build(spec)
         with torch.no_grad():
-            next(network.parameters()).fill_(math.nan)
+            change(network)
         return network
 
-    monkeypatch.setattr(loop.networks, "build", broken)
+    monkeypatch.setattr(loop.networks, "build", built)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_loss_that_is_not_finite_stops_the_run(name, tiny_recipe, halves: Splits, monkeypatch):
+    break_weights(monkeypatch, lambda network: next(network.parameters()).fill_(math.nan))
     with pytest.raises(FloatingPointError, match=f"{name}.*smaller learning rate"):
         list(fit(tiny_recipe(name), *halves, QUIET))
 
@@ -188,3 +212,166 @@ def test_a_batch_larger_than_the_set_is_one_step(tiny_recipe, halves: Splits):
     recipe = tiny_recipe("mnist-conv-vae-z2", batch_size=1000)
     (run,) = fit(recipe, *halves, progress, epochs=1)
     assert run.images_seen == progress.tasks[0].total == 96
+
+
+@pytest.mark.parametrize(("epochs", "critic_steps"), [(1, 2), (2, 4), (3, 5)])
+def test_the_generator_steps_once_per_critic_steps_across_epochs(
+    tiny_recipe, halves: Splits, monkeypatch, epochs, critic_steps
+):
+    """Six batches an epoch: the cycle of four or five goes on where the last epoch left it."""
+    recipe = tiny_recipe("mnist-wgan-gp-z2")
+    objective = replace(recipe.objective, critic_steps=critic_steps)
+    generator_step, seen = loop.steps.wgan_generator_step, []
+
+    def counted(*args, **kwargs):
+        seen.append(critic[0])
+        return generator_step(*args, **kwargs)
+
+    critic, critic_step = [0], loop.steps.critic_step
+
+    def critic_counted(*args, **kwargs):
+        critic[0] += 1
+        return critic_step(*args, **kwargs)
+
+    monkeypatch.setattr(loop.steps, "wgan_generator_step", counted)
+    monkeypatch.setattr(loop.steps, "critic_step", critic_counted)
+    changed = tiny_recipe("mnist-wgan-gp-z2", objective=objective)
+    list(fit(changed, *halves, QUIET, epochs=epochs))
+    assert critic[0] == 6 * epochs
+    assert seen == list(range(critic_steps, 6 * epochs + 1, critic_steps))
+
+
+def test_fewer_batches_than_critic_steps_are_refused(tiny_recipe, halves: Splits):
+    recipe = tiny_recipe("mnist-wgan-gp-z2", batch_size=64)  # one batch of 64; two are wanted
+    with pytest.raises(ValueError, match=r"2 critic steps.*96 images.*smaller batch"):
+        next(fit(recipe, *halves, QUIET))
+
+
+def test_early_stopping_ships_the_best_epochs_weights(
+    tiny_recipe, halves: Splits, tmp_path, monkeypatch
+):
+    keep = KeepBest("total", patience=2)
+    recipe = tiny_recipe("mnist-conv-vae-z2", epochs=9, keep_best=keep, timeline=(1, 2, 3, 4))
+    script_of(monkeypatch, "total", [5.0, 3.0, 4.0, 3.5, 2.0])
+    *_, run = fit(recipe, *halves, QUIET)
+    assert (run.epochs, run.stopped, run.finished, run.interrupted) == (4, True, True, False)
+    card = publish(run, *halves, tmp_path / "vae", tmp_path)
+    assert "No better total in 2 epochs: stopped early." in card.notes
+    assert "Weights of epoch 2 of 4, the best by total." in card.notes
+    assert card.metrics["test/total"] == 3.0
+    assert card.epochs == 4
+    final, best = load(tmp_path / "vae"), load(tmp_path / "vae", epoch=2)
+    assert same_weights(final.network, best.network)
+    for other in (1, 3, 4):
+        assert not same_weights(final.network, load(tmp_path / "vae", epoch=other).network)
+
+
+def test_an_equal_epoch_is_no_better_and_patience_is_renewed_by_a_better_one(
+    tiny_recipe, halves: Splits, monkeypatch
+):
+    keep = KeepBest("total", patience=2)
+    script_of(monkeypatch, "total", [5.0, 5.0, 4.0, 4.0, 4.0, 1.0])
+    *_, run = fit(tiny_recipe("mnist-conv-vae-z2", epochs=9, keep_best=keep), *halves, QUIET)
+    assert run.best is not None
+    assert (run.best.epoch, run.epochs, run.stopped) == (3, 5, True)
+
+
+def test_without_patience_the_best_is_kept_to_the_end(tiny_recipe, halves: Splits, monkeypatch):
+    keep = KeepBest("score", larger_is_better=True)
+    script_of(monkeypatch, "score", [0.1, 0.9, 0.5, 0.2])
+    *_, run = fit(tiny_recipe("mnist-conv-vae-z2", epochs=4, keep_best=keep), *halves, QUIET)
+    assert run.best is not None
+    assert (run.best.epoch, run.best.value, run.epochs, run.stopped) == (2, 0.9, 4, False)
+
+
+def test_a_judge_chooses_the_epoch_that_a_generator_ships(
+    tiny_recipe, halves: Splits, tiny_checkpoints, tmp_path
+):
+    judge = load(tiny_checkpoints / "judges" / "mnist-judge")
+    keep = KeepBest("frechet")
+    recipe = tiny_recipe("mnist-cgan", epochs=5, keep_best=keep, timeline=(1, 2, 3, 4, 5))
+    *_, run = fit(recipe, *halves, QUIET, judge=judge)
+    scores = run.history["test"]["frechet"]
+    assert len(scores) == 5
+    assert all(math.isfinite(score) and score >= 0 for score in scores)
+    best = 1 + scores.index(min(scores))
+    card = publish(run, *halves, tmp_path / "cgan", tmp_path)
+    assert f"Weights of epoch {best} of 5, the best by frechet." in card.notes
+    assert card.metrics["test/frechet"] == min(scores)
+    shipped = load(tmp_path / "cgan").network
+    assert same_weights(shipped, load(tmp_path / "cgan", epoch=best).network)
+    for name in ("largest_class", "class_agreement"):
+        assert all(0 <= score <= 1 for score in run.history["test"][name])
+
+
+def test_where_nothing_measures_the_metric_the_last_epoch_ships_and_the_card_says_so(
+    tiny_recipe, halves: Splits, tmp_path
+):
+    recipe = tiny_recipe("mnist-cgan", keep_best=KeepBest("frechet", patience=1), timeline=(2,))
+    *_, run = fit(recipe, *halves, QUIET)
+    card = publish(run, *halves, tmp_path / "cgan", tmp_path)
+    assert run.best is None
+    assert run.epochs == 2
+    assert "Weights of the last epoch: nothing measured frechet." in card.notes
+    last = load(tmp_path / "cgan", epoch=2).network
+    assert same_weights(load(tmp_path / "cgan").network, last)
+
+
+@pytest.mark.parametrize("name", ["mnist-conv-vae-z2", "mnist-cgan"])
+def test_the_timeline_decodes_as_training_went(name, tiny_recipe, halves: Splits, tmp_path):
+    recipe = tiny_recipe(name, epochs=3, timeline=(1, 3, 7), learning_rate=1e-2)
+    *_, run = fit(recipe, *halves, QUIET)
+    publish(run, *halves, tmp_path / "model", tmp_path)
+    final = load(tmp_path / "model")
+    assert final.timeline() == [1, 3]
+    z = torch.randn(4, final.card.latent_dim, generator=torch.Generator().manual_seed(0))
+    y = torch.arange(4) % 2 if final.card.num_classes else None
+    first, last = (load(tmp_path / "model", epoch=n).decode(z, y) for n in (1, 3))
+    assert torch.equal(last, final.decode(z, y))
+    assert (first - last).abs().max() > 1e-3
+
+
+def test_batch_history_has_a_number_per_batch_whose_mean_is_the_epochs(
+    tiny_recipe, halves: Splits, tmp_path
+):
+    recipe = tiny_recipe("mnist-wgan-gp-z2", batch_history=True)
+    *_, run = fit(recipe, *halves, QUIET)
+    counts = {name: len(values) for name, values in run.batch_losses.items()}
+    assert counts == {"critic": 12, "emd": 12, "penalty": 12, "generator": 6}
+    for name, values in run.batch_losses.items():
+        per_epoch = values.float().view(2, -1).mean(1).tolist()
+        assert per_epoch == pytest.approx(run.history["train"][name], rel=2e-3, abs=2e-3)  # fp16
+    publish(run, *halves, tmp_path / "wgan", tmp_path)
+    kept = load(tmp_path / "wgan").batch_losses()
+    assert kept.keys() == run.batch_losses.keys()
+    assert all(torch.equal(kept[name], run.batch_losses[name]) for name in kept)
+
+
+def test_no_batch_history_unless_the_recipe_asks(tiny_recipe, train_run):
+    assert train_run(tiny_recipe("mnist-cgan")).batch_losses == {}
+
+
+@pytest.mark.parametrize("name", ["mnist-conv-vae-z2", "mnist-judge"])
+def test_what_the_caller_draws_between_epochs_does_not_change_the_run(
+    name, tiny_recipe, train_run, halves: Splits
+):
+    recipe = tiny_recipe(name)
+    undisturbed: Run = train_run(recipe)
+    disturbed: Run | None = None
+    for disturbed in fit(recipe, *halves, QUIET):
+        torch.manual_seed(disturbed.epochs)
+        torch.randn(100)
+    assert disturbed is not None
+    assert same_weights(disturbed.network, undisturbed.network)
+    assert disturbed.history == undisturbed.history
+
+
+def test_a_batch_that_processes_cannot_share_is_refused(tiny_recipe, halves: Splits):
+    class Two(World):
+        @property
+        def size(self) -> int:
+            return 2
+
+    recipe = tiny_recipe("mnist-conv-vae-z2", batch_size=15)
+    with pytest.raises(ValueError, match="2 processes cannot share a batch of 15"):
+        next(fit(recipe, *halves, QUIET, world=Two()))

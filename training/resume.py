@@ -1,0 +1,223 @@
+"""The state of a run on disk, so that Ctrl-C, a kill or a reboot costs seconds of training.
+
+One safetensors file beside the checkpoint folder, replaced atomically: weights, averages,
+optimisers, random states, the place in the data and all results so far. On the CPU a resumed run
+is equal to the uninterrupted one, bit for bit. It is for this purpose only and never shipped.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from pydantic import TypeAdapter
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as save_tensors
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from training.recipes import Recipe
+
+if TYPE_CHECKING:
+    from training.loop import Session
+
+SHARE_OF_TIME = 0.05
+"""Saving takes at most this share of the time, however large the networks."""
+
+
+class ResumeError(Exception):
+    """A saved run is missing, damaged, or another one; the message says what to do."""
+
+
+def state_path(folder: Path) -> Path:
+    """Where the state of the run that fills ``folder`` is kept."""
+    return folder.with_name(f"{folder.name}.state")
+
+
+@dataclass
+class Saver:
+    """Saves a session to ``path``, at most every ``interval`` seconds."""
+
+    path: Path
+    """The file written."""
+    settings: dict[str, Any]
+    """What a later call must agree with (see `settings_of`)."""
+    interval: float = 30.0
+    """Seconds between two saves: the most that a kill can cost."""
+    _due: float = field(default_factory=time.monotonic, repr=False)
+
+    def save(self, session: Session, *, now: bool = False) -> None:
+        """Save if it is time to, or ``now``. Raises OSError where the disk refuses."""
+        started = time.monotonic()
+        if not now and started < self._due:
+            return
+        _write(self.path, pack(session), self.settings | progress_of(session))
+        taken = time.monotonic() - started
+        self._due = time.monotonic() + max(self.interval, taken / SHARE_OF_TIME)
+
+
+def settings_of(recipe: Recipe, seed: int, data: str, world_size: int = 1) -> dict[str, Any]:
+    """What decides a run's course, as JSON: recipe, seed, fingerprint of the data, processes."""
+    plain = TypeAdapter(Recipe).dump_python(recipe, mode="json")
+    return {"recipe": plain, "seed": seed, "data_sha256": data, "processes": world_size}
+
+
+def progress_of(session: Session) -> dict[str, Any]:
+    """The part of a session that is numbers and names."""
+    run = session.run
+    return {
+        "epochs": run.epochs,
+        "steps": run.steps,
+        "images_seen": run.images_seen,
+        "seconds": run.seconds,
+        "stopped": run.stopped,
+        "history": run.history,
+        "best": [run.best.epoch, run.best.value] if run.best else None,
+        "batch": session.batch,
+        "counts": session.counts,
+    }
+
+
+def pack(session: Session) -> dict[str, Tensor]:
+    """The part of a session that is tensors, under slash-separated names."""
+    run = session.run
+    tensors = {f"network/{k}": v for k, v in session.network.state_dict().items()}
+    if session.average is not None:
+        tensors |= {f"average/{k}": v for k, v in session.average.state_dict().items()}
+    for player, optimizer in session.optimizers.items():
+        for index, values in optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer/{player}/{index}/{k}": v for k, v in values.items()}
+    tensors |= {f"sums/{k}": v for k, v in session.sums.items()}
+    tensors |= {f"recent/{k}": torch.stack(v) for k, v in session.recent.items()}
+    tensors |= {f"batch_losses/{k}": v for k, v in run.batch_losses.items()}
+    for epoch, weights in run.timeline.items():
+        tensors |= {f"timeline/{epoch}/{k}": v for k, v in weights.items()}
+    if run.best:
+        tensors |= {f"best/{k}": v for k, v in run.best.weights.items()}
+    tensors |= {"random/order": session.epoch_order, "random/cpu": torch.get_rng_state()}
+    if (device := _device(session.network)).type == "cuda":
+        tensors["random/cuda"] = torch.cuda.get_rng_state(device)
+    return {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
+
+
+def restore(path: Path, session: Session) -> None:
+    """Bring ``session`` to where the run saved at ``path`` was. Raises ResumeError."""
+    from training.loop import Best
+
+    state, tensors = read(path)
+    run, device = session.run, _device(session.network)
+    try:
+        groups = defaultdict(dict, _nested(tensors))
+        session.network.load_state_dict(groups["network"])
+        if session.average is not None:
+            session.average.load_state_dict(groups["average"])
+        for player, optimizer in session.optimizers.items():
+            _load_optimizer(optimizer, _nested(groups["optimizer"]).get(player, {}))
+        session.counts, session.batch = state["counts"], state["batch"]
+        session.sums = {k: groups["sums"][k].to(device) for k in session.counts}  # in this order
+        session.recent = {k: list(v.to(device)) for k, v in groups["recent"].items()}
+        session.epoch_order = groups["random"]["order"]
+        session.order.set_state(session.epoch_order)
+        run.batch_losses = groups["batch_losses"]
+        run.timeline = {int(k): v for k, v in _nested(groups["timeline"]).items()}
+        for name in ("epochs", "steps", "images_seen", "seconds", "stopped", "history"):
+            setattr(run, name, state[name])
+        if state["best"]:
+            epoch, value = state["best"]
+            run.best = Best(epoch, value, groups["best"])
+        torch.set_rng_state(groups["random"]["cpu"])
+        if device.type == "cuda" and "cuda" in groups["random"]:
+            torch.cuda.set_rng_state(groups["random"]["cuda"], device)
+    except (KeyError, ValueError, RuntimeError, TypeError) as error:
+        raise ResumeError(f"{path} does not hold a whole run ({error}); {START_ANEW}") from error
+    if (run.epochs, session.batch) > (run.planned, 0):
+        least = run.epochs + (session.batch > 0)
+        raise ResumeError(f"{path} is further on already: give --epochs {least} or more")
+
+
+START_ANEW = "start anew without --resume, with --overwrite"
+
+
+def check(path: Path, settings: dict[str, Any]) -> int:
+    """Compare a saved run's settings with ``settings``; return the complete epochs it holds.
+
+    Raises ResumeError, naming every difference, where it is another run.
+    """
+    state, _ = read(path)
+    differing = list(_differences("", state, settings))
+    if differing:
+        raise ResumeError(
+            f"{path} belongs to a run with other settings: {'; '.join(differing)}. "
+            f"Give the same ones, or {START_ANEW}"
+        )
+    return state["epochs"]
+
+
+def _differences(prefix: str, saved: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
+    found: list[str] = []
+    for key, value in wanted.items():
+        old = saved.get(key)
+        if isinstance(value, dict) and isinstance(old, dict):
+            found += _differences(f"{prefix}{key}.", old, value)
+        elif value != old:
+            found.append(f"{prefix}{key} was {old}, is {value}")
+    return found
+
+
+def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """A saved state's numbers and tensors. Raises ResumeError."""
+    try:
+        with safe_open(path, "pt") as file:
+            state = json.loads((file.metadata() or {}).get("state", "null"))
+            if not isinstance(state, dict) or not isinstance(state.get("epochs"), int):
+                raise ValueError("it is not the state of a run")
+            return state, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError:
+        raise ResumeError(
+            f"there is no run to resume: {path} is missing; start one without --resume"
+        ) from None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ResumeError(f"{path} cannot be read ({error}); {START_ANEW}") from error
+
+
+def _write(path: Path, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
+    blob = save_tensors(tensors, metadata={"state": json.dumps(state)})
+    temporary = path.with_name(f".{path.name}.new")
+    try:
+        with temporary.open("wb") as file:
+            file.write(blob)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _load_optimizer(optimizer: Optimizer, saved: dict[str, Tensor]) -> None:
+    """Fill an optimiser's state; rates and betas are the recipe's, so they are its own already."""
+    state = {int(index): tensors for index, tensors in _nested(saved).items()}
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+    for parameter, tensors in optimizer.state.items():
+        for name, tensor in tensors.items():
+            if tensor.shape == parameter.shape:  # the layout too, or every later step is slower
+                tensors[name] = torch.empty_like(parameter).copy_(tensor)
+
+
+def _nested(flat: dict[str, Tensor]) -> dict[str, Any]:
+    """{"a/b/c": t} -> {"a": {"b/c": t}}."""
+    groups: dict[str, Any] = defaultdict(dict)
+    for name, tensor in flat.items():
+        first, rest = name.split("/", 1)
+        groups[first][rest] = tensor
+    return dict(groups)
+
+
+def _device(network: nn.Module) -> torch.device:
+    return next(network.parameters()).device
