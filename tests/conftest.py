@@ -29,8 +29,14 @@ from training.specs import (
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _one_thread() -> None:
+def _one_thread_from_the_start() -> None:
     """Networks this small lose by several threads, whose sums also differ in the last digit."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    """UMAP leaves torch with a thread per core, which then wait for each other: 50 times slower."""
     torch.set_num_threads(1)
 
 

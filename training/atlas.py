@@ -56,4 +56,8 @@ def umap_plane(codes: Tensor, seed: int) -> Tensor:
     import umap  # compiles for half a minute on its first import, so only where it is needed
 
     reducer = umap.UMAP(n_neighbors=UMAP_NEIGHBOURS, random_state=seed, n_jobs=1)
-    return torch.as_tensor(reducer.fit_transform(codes.numpy())).half()
+    threads = torch.get_num_threads()
+    try:
+        return torch.as_tensor(reducer.fit_transform(codes.numpy())).half()
+    finally:
+        torch.set_num_threads(threads)  # numba and scikit-learn set their own for all of us

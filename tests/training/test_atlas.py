@@ -61,6 +61,7 @@ def test_umap_keeps_two_clusters_apart():
     spread = max((c - c.mean(0)).norm(dim=1).max() for c in (a, b))
     assert (a.mean(0) - b.mean(0)).norm() > spread
     assert torch.equal(plane, atlas.umap_plane(codes, seed=0))
+    assert torch.get_num_threads() == 1  # as it was: numba and sklearn set their own
 
 
 def test_too_few_points_have_no_umap(tiny_checkpoints, halves, monkeypatch):

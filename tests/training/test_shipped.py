@@ -7,6 +7,7 @@ from training.checkpoint import Checkpoint, load, shipped
 from training.data import ImageData, batches
 from training.judge import class_agreement
 from training.networks import VAE
+from training.recipes import ELBO
 from training.steps import vae_losses
 
 
@@ -18,7 +19,10 @@ def judge() -> Checkpoint:
 @torch.inference_mode()
 def negative_elbo(vae: VAE, test: ImageData) -> float:
     torch.manual_seed(0)
-    total = sum(float(vae_losses(vae, x)["total"]) * len(x) for x, _ in batches(test, 500))
+    total = sum(
+        float(vae_losses(vae, x, torch.randn(len(x), 2), ELBO())["total"]) * len(x)
+        for x, _ in batches(test, 500)
+    )
     return total / len(test)
 
 
