@@ -236,12 +236,12 @@ class Checkpoint:
         return [epoch for epoch in epochs if timeline_name(epoch) in self.card.files]
 
     def batch_losses(self) -> dict[str, Tensor]:
-        """Loss parts per batch, float16 (batches,), verified; empty where they were not kept."""
+        """Loss parts per batch, float32 (batches,), verified; empty where they were not kept."""
         if "batches.safetensors" not in self.card.files:
             return {}
         losses = _safetensors(self.folder, "batches.safetensors", self.card)
         for name, values in losses.items():
-            if values.ndim != 1 or values.dtype != torch.float16:
+            if values.ndim != 1 or values.dtype != torch.float32:
                 raise CheckpointError(self.folder, f"batches.safetensors: {name} is not a list")
         return losses
 

@@ -52,7 +52,7 @@ class Run:
     history: History = field(default_factory=lambda: {"train": {}, "test": {}})
     """Loss parts per complete epoch, on the training set (running) and the test set."""
     batch_losses: dict[str, Tensor] = field(default_factory=dict)
-    """Loss parts per batch, float16 (batches,), where the recipe keeps them."""
+    """Loss parts per batch, float32 (batches,), where the recipe keeps them."""
     timeline: dict[int, dict[str, Tensor]] = field(default_factory=dict)
     """Inference weights after the epochs that the recipe's timeline names."""
     best: Best | None = None
@@ -232,7 +232,7 @@ def close_epoch(
             run.history[split].setdefault(name, []).append(value)
     run.epochs += 1
     for name, values in session.recent.items():
-        new = world.mean(torch.stack(values)).to("cpu", torch.float16)
+        new = world.mean(torch.stack(values)).to("cpu", torch.float32)
         run.batch_losses[name] = torch.cat([run.batch_losses.get(name, new[:0]), new])
     if run.epochs in recipe.timeline:
         run.timeline[run.epochs] = inference_weights(run.network)

@@ -157,6 +157,14 @@ class Recipe:
                 f"objective {self.objective.kind} cannot train a network of kind "
                 f"{self.network.kind}"
             )
+        norm = isinstance(self.network, GANSpec) and getattr(
+            self.network.discriminator, "norm", False
+        )
+        if norm and getattr(self.objective, "gradient_penalty", 0):
+            raise ValueError(
+                "a critic under a gradient penalty must not have batch normalisation: the penalty "
+                "is on each image by itself (Gulrajani et al. 2017, section 4)"
+            )
 
     @property
     def family(self) -> Family:

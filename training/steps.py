@@ -330,10 +330,12 @@ def held_out_losses(recipe: Recipe, network: nn.Module, x: Tensor, y: Tensor) ->
 
 
 def _gan_report(d_real: Tensor, d_fake: Tensor, generator_loss: Tensor) -> Losses:
+    discriminator = objectives.discriminator_bce(d_real, d_fake)
     return _detach(
         {
-            "discriminator": objectives.discriminator_bce(d_real, d_fake),
+            "discriminator": discriminator,
             "generator": generator_loss,
+            "jsd": objectives.jsd(discriminator),
             "d_real": torch.sigmoid(d_real).mean(),
             "d_fake": torch.sigmoid(d_fake).mean(),
         }

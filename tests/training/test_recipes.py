@@ -355,3 +355,9 @@ def test_grey_pictures_have_one_channel():
 def test_pictures_that_no_recipe_suits(arguments, message):
     with pytest.raises(ValueError, match=message):
         for_images("cats", *arguments)
+
+
+def test_batch_normalisation_under_a_gradient_penalty_is_refused():
+    gan, penalty = RECIPES["mnist-gan-r4-z2"], RECIPES["mnist-wgan-gp-z2"].objective
+    with pytest.raises(ValueError, match="must not have batch normalisation"):
+        replace(gan, objective=penalty)

@@ -90,8 +90,8 @@ def images(recipe: Recipe) -> tuple[Tensor, Tensor]:
 
 PARTS = {
     "vae": {"total", "reconstruction", "kl"},
-    "gan": {"discriminator", "generator", "d_real", "d_fake"},
-    "cgan": {"discriminator", "generator", "d_real", "d_fake"},
+    "gan": {"discriminator", "generator", "jsd", "d_real", "d_fake"},
+    "cgan": {"discriminator", "generator", "jsd", "d_real", "d_fake"},
     "wgan": {"critic", "emd", "generator"},
     "wgan-gp": {"critic", "emd", "generator", "penalty"},
     "classifier": {"total", "accuracy"},
@@ -101,6 +101,8 @@ PARTS = {
 def check_parts(recipe: Recipe, losses: steps.Losses) -> None:
     values = {name: value.item() for name, value in losses.items()}
     assert all(math.isfinite(value) for value in values.values()), values
+    if "jsd" in values:
+        assert values["jsd"] == pytest.approx(math.log(2) - values["discriminator"] / 2, abs=1e-5)
     assert not any(value.requires_grad for value in losses.values())
     assert all(value.dtype == torch.float32 for value in losses.values())
     if isinstance(recipe.objective, ELBO):
