@@ -43,8 +43,17 @@ def scan(root: Path) -> Catalog:
             continue
         if card.family != "classifier" and card.image_shape[1] > 1:  # points are no pictures
             cards[folder.name] = card
-    order = sorted(cards, key=lambda name: (cards[name].family != "vae", name))
+    order = sorted(cards, key=lambda name: (_turn(cards[name]), name))
     return Catalog(root, {name: cards[name] for name in order}, problems)
+
+
+def _turn(card: Card) -> int:
+    """A model's turn in a first visit: those with a map, those that take orders, the rest."""
+    if card.family == "vae" and card.latent_dim == 2:
+        return 0
+    if card.num_classes:
+        return 1
+    return 2 if card.family == "vae" else 3
 
 
 def plain(text: str) -> str:

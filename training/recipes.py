@@ -426,16 +426,35 @@ def r2() -> Iterator[Recipe]:
         optimizer="rmsprop",
         bf16=False,
     )
-    yield replace(
+    # (c): one small dense layer and no convolution cannot spread ten digits over its noise. Its
+    # twin differs in the generator alone; its steps, ten times the discriminator's, are what
+    # makes the simple one fall onto a single digit, and what the other one bears.
+    collapse = replace(
         gan,
         name="mnist-gan-r2-collapse",
         title="GAN that collapses",
         row="GAN (c), a generator too simple for its discriminator",
-        # One small dense layer and no convolution: it cannot spread ten digits over its noise.
-        network=GANSpec(100, Dense((16,), "leaky"), discriminator, init="glorot"),
+        network=GANSpec(100, Dense((32,), "leaky"), discriminator, init="glorot"),
         epochs=20,
+        learning_rate=2e-3,
+        discriminator_learning_rate=2e-4,
         keep_best=None,
         timeline=(1, 2, 3, 5, 10, 20),
+        bf16=False,
+    )
+    yield collapse
+    narrow = replace(
+        generator,
+        grid=(16, 7, 7),
+        stages=(Up(16, 4), Up(16, 4), Up(1, 7, stride=1, op="conv")),
+    )
+    yield replace(
+        collapse,
+        name="mnist-gan-r2-healthy",
+        title="GAN that does not collapse",
+        report="",
+        row="the twin of GAN (c), with a convolutional generator",
+        network=replace(collapse.network, generator=narrow),
     )
 
 

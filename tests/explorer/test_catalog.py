@@ -89,11 +89,10 @@ def test_an_empty_and_a_missing_folder_hold_nothing(tmp_path: Path) -> None:
         assert (found.cards, found.problems) == ({}, {})
 
 
-def test_vaes_come_first_then_names_in_order(tmp_path: Path, zoo: Path) -> None:
-    for name, source in (("b", "z2"), ("a", "z5")):
-        shutil.copytree(zoo / f"tiny-vae-{source}", tmp_path / name)
-    shutil.copytree(zoo / "tiny-cgan", tmp_path / "0")
-    assert list(catalog.scan(tmp_path).cards) == ["a", "b", "0"]
+def test_maps_come_first_then_what_takes_orders_then_names(tmp_path: Path, zoo: Path) -> None:
+    for name, source in (("d", "vae-z2"), ("c", "vae-z2"), ("b", "cgan"), ("a", "vae-z5")):
+        shutil.copytree(zoo / f"tiny-{source}", tmp_path / name)
+    assert list(catalog.scan(tmp_path).cards) == ["c", "d", "b", "a"]
 
 
 def test_a_judge_outside_its_folder_is_no_model_to_explore(tmp_path: Path) -> None:

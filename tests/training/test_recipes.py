@@ -38,7 +38,7 @@ def of_report(report: str, **wanted: object) -> list[Recipe]:
 
 def test_every_row_of_every_report_has_a_recipe():
     assert Counter(recipe.report for recipe in RECIPES.values()) == {
-        "R1": 22, "R2": 5, "R3": 3, "R4": 12, "R5": 5, "": 9,
+        "R1": 22, "R2": 5, "R3": 3, "R4": 12, "R5": 5, "": 10,
     }  # fmt: skip
     rows = [(recipe.report, recipe.row) for recipe in RECIPES.values() if recipe.report]
     assert len(set(rows)) == len(rows) == 47

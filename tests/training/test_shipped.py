@@ -1,12 +1,16 @@
 """The shipped checkpoints keep what their cards promise, measured again on real digits."""
 
+from itertools import pairwise
+
 import pytest
 import torch
+from torch import Tensor
 
 from training.checkpoint import Checkpoint, load, shipped
 from training.data import ImageData, batches
 from training.judge import class_agreement
 from training.networks import VAE
+from training.objectives import gaussian_kl
 from training.recipes import ELBO
 from training.steps import vae_losses
 
@@ -62,3 +66,32 @@ def test_the_cgan_draws_what_its_card_says(judge):
     assert per_class.mean().item() == pytest.approx(agreement, abs=1e-6)
     assert cgan.card.judge == judge.card.files["weights.safetensors"].sha256
     assert cgan.card.epochs == 20
+
+
+@pytest.mark.parametrize("epoch", [None, 5, 10])
+def test_the_collapsing_gan_draws_one_digit_and_its_twin_many(judge, epoch):
+    def read(name: str) -> Tensor:
+        """Shares of the ten digits among 500 samples."""
+        gan = load(shipped() / name, epoch=epoch)
+        z = torch.randn(500, 100, generator=torch.Generator().manual_seed(3))
+        return torch.bincount(judge.classify(gan.decode(z)).argmax(1), minlength=10) / 500
+
+    assert read("mnist-gan-r2-collapse").max() >= 0.8
+    healthy = read("mnist-gan-r2-healthy")
+    assert healthy.max() <= 0.4
+    assert (healthy > 0.02).sum() >= 8
+
+
+def test_more_beta_trades_reconstruction_for_kl(mnist):
+    x = mnist[1].images[:1000].float() / 255
+    kl, error = [], []
+    for beta in ("0.1", "1", "4", "10"):
+        vae = load(shipped() / f"mnist-beta-vae-{beta}")
+        mu, log_var = vae.encode(x)
+        kl.append(gaussian_kl(mu, log_var))
+        error.append((vae.decode(mu) - x).square().flatten(1).sum(1).mean())
+        assert kl[-1].sum().item() == pytest.approx(vae.card.metrics["test/kl"], rel=0.05)
+    assert all(a.sum() > 1.3 * b.sum() for a, b in pairwise(kl))
+    assert all(a < b for a, b in pairwise(error))
+    assert (kl[0] > 1).all()  # nothing is lost at 0.1 ...
+    assert (kl[3] < 0.01).sum() >= 2  # ... and dimensions are switched off at 10
