@@ -44,7 +44,7 @@ def mixed(zoo: Path, tmp_path: Path) -> Path:
 
 def test_good_models_are_found_beside_bad_ones(mixed: Path) -> None:
     found = catalog.scan(mixed)
-    assert list(found.cards) == ["tiny-vae-z2", "tiny-vae-z5", "tiny-cgan"]
+    assert list(found.cards) == ["tiny-vae-z2", "tiny-cgan", "tiny-vae-z5"]
     assert found.root == mixed
     for name in found.cards:
         assert found.open(name).card == found.cards[name]
