@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from training.checkpoint import Card, Checkpoint, CheckpointError, find, load, verify_files
+from training.recipes import ELBO
 
 
 @dataclass(frozen=True)
@@ -79,16 +80,29 @@ def describe(card: Card) -> str:
     ]
     if recipe.report:
         lines.append(f"From report {plain(recipe.report)}, {plain(recipe.row)}.")
-    lines += [
-        _METRICS[name].format(value) for name, value in card.metrics.items() if name in _METRICS
-    ]
+    lines += _measured(card)
     if card.notes:
         lines.append(f"*{plain(card.notes)}*")
     return "\n\n".join(lines)
 
 
-_METRICS = {
-    "test/total": "Negative ELBO on the test set: **{:.1f} nats** an image.",
-    "samples/class_agreement": "A digit classifier reads the digit asked for in **{:.1%}** "
-    "of its samples.",
-}
+def _measured(card: Card) -> list[str]:
+    """What the card's metrics say of the model, a sentence each."""
+    lines: list[str] = []
+    metrics, objective = card.metrics, card.recipe.objective
+    if isinstance(objective, ELBO) and {"test/reconstruction", "test/kl"} <= metrics.keys():
+        reconstruction, kl = metrics["test/reconstruction"], metrics["test/kl"]
+        if objective.reconstruction == "bernoulli":  # whatever beta it was trained with
+            lines.append(
+                f"Negative ELBO on the test set: **{reconstruction + kl:.1f} nats** an image."
+            )
+        else:
+            lines.append(
+                f"On the test set: squared error **{reconstruction:.1f}** an image, "
+                f"KL **{kl:.1f} nats**."
+            )
+    if (agreement := metrics.get("samples/class_agreement")) is not None:
+        lines.append(
+            f"A digit classifier reads the digit asked for in **{agreement:.1%}** of its samples."
+        )
+    return lines

@@ -15,7 +15,7 @@ def diagnose(history: History) -> str:
     last = {name: values[-1] for name, values in history["test"].items() if values}
     if last.get("diversity", 1.0) < ALIKE:
         return (
-            f"mode collapse: samples differ {last['diversity']:.2f} times as much as real images. "
+            f"mode collapse: samples differ {last['diversity']:.2g} times as much as real images. "
             "Try a larger generator, a smaller learning rate, or a Wasserstein objective."
         )
     if last.get("discriminator", 1.0) < SURE:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from explorer import catalog
 from tests.explorer.conftest import VAE_Z2, make_card, make_checkpoint
 from training import checkpoint, networks
 from training.checkpoint import CheckpointError
+from training.recipes import ELBO
 from training.specs import ClassifierSpec
 
 HOSTILE = '<script>alert("x")</script><img src=x onerror=alert(1)> ![](https://evil.example/x.png)'
@@ -111,7 +113,12 @@ def test_a_card_is_told_in_words() -> None:
         "m",
         VAE_Z2,
         title="Tiny VAE",
-        metrics={"test/total": 160.25, "something/else": 1.0},
+        metrics={
+            "test/total": 199.0,  # with a beta that is not 1
+            "test/reconstruction": 150.0,
+            "test/kl": 10.25,
+            "something/else": 1.0,
+        },
         notes="Stopped early.",
         seconds=90.0,
     )
@@ -171,3 +178,12 @@ def test_what_markdown_would_take_for_an_order_is_escaped() -> None:
 def test_a_checkpoint_is_loaded_onto_the_device_asked_for(zoo: Path) -> None:
     opened = catalog.scan(zoo).open("tiny-vae-z2", "cpu")
     assert opened.device == torch.device("cpu")
+
+
+def test_squared_errors_are_not_told_as_nats() -> None:
+    metrics = {"test/total": 30.0, "test/reconstruction": 20.0, "test/kl": 10.0}
+    card = make_card("m", VAE_Z2, metrics=metrics)
+    recipe = replace(card.recipe, objective=ELBO("squared-error"))
+    words = catalog.describe(card.model_copy(update={"recipe": recipe}))
+    assert "ELBO" not in words
+    assert "squared error **20.0**" in words
