@@ -576,7 +576,7 @@ def _safetensors(folder: Path, name: str, card: Card) -> dict[str, Tensor]:
         raise CheckpointError(folder, f"{name} is not a safetensors file: {error}") from error
 
 
-def library_versions(names: Iterable[str] = ("torch", "torchvision", "numpy")) -> dict[str, str]:
+def installed_versions(names: Iterable[str] = ("torch", "torchvision", "numpy")) -> dict[str, str]:
     """Installed versions of ``names``, and Python's."""
     import platform
     from importlib.metadata import version

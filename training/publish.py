@@ -81,7 +81,7 @@ def _as_shipped(
         seconds=round(run.seconds, 1),
         device=describe_device(train.images.device),
         data_sha256=train.fingerprint,
-        libraries=checkpoint.library_versions(),
+        libraries=checkpoint.installed_versions(),
         created=date.today().isoformat(),
         notes=_notes(run),
     )

@@ -217,35 +217,22 @@ def r1_vae() -> Iterator[Recipe]:
             )
 
 
-# R1's DCGAN generators by data set and depth. Only CIFAR's activate and normalise the grid.
-R1_DCGAN = {
-    ("mnist", 1): ConvUp(
-        grid=(128, 7, 7),
-        stem_activation=False,
-        stages=(Up(64, 3), Up(32, 3), Up(1, 3, stride=1)),
-        norm="before",
-    ),
-    ("mnist", 2): ConvUp(
-        grid=(256, 7, 7),
-        stem_activation=False,
-        stages=(Up(128, 3), Up(64, 3), Up(1, 3, stride=1)),
-        norm="before",
-    ),
-    ("cifar10", 1): ConvUp(
-        grid=(512, 2, 2),
+def r1_dcgan_generator(dataset: str, depth: int) -> ConvUp:
+    """R1's DCGAN generator; CIFAR's alone activates and normalises the grid."""
+    if dataset == "mnist":
+        width = 128 * depth
+        stages = (Up(width // 2, 3), Up(width // 4, 3), Up(1, 3, stride=1))
+        return ConvUp(stages, grid=(width, 7, 7), stem_activation=False, norm="before")
+    width = 512 * depth
+    stages = (*(Up(width // n, 5) for n in (2, 4, 8)), Up(3, 5))
+    return ConvUp(
+        stages,
+        grid=(width, 2, 2),
         stem_norm="channels",
-        stages=(Up(256, 5), Up(128, 5), Up(64, 5), Up(3, 5)),
         norm="before",
         activation="leaky",
-    ),
-    ("cifar10", 2): ConvUp(
-        grid=(1024, 2, 2),
-        stem_norm="channels",
-        stages=(Up(512, 5), Up(256, 5), Up(128, 5), Up(3, 5)),
-        norm="before",
-        activation="leaky",
-    ),
-}
+    )
+
 
 # R1's discriminators are open: two (MNIST) and three (CIFAR) strided convolutions with dropout.
 R1_DISCRIMINATOR = {
@@ -266,7 +253,7 @@ def r1_dcgan() -> Iterator[Recipe]:
                 dataset=dataset,
                 network=GANSpec(
                     z,
-                    R1_DCGAN[dataset, depth],
+                    r1_dcgan_generator(dataset, depth),
                     R1_DISCRIMINATOR[dataset],
                     output="tanh",  # open, like the rest of this recipe
                     image_shape=shape,
@@ -282,33 +269,18 @@ def r1_dcgan() -> Iterator[Recipe]:
             )
 
 
-R1_WGAN = {
-    ("mnist", 1): ConvUp(
-        grid=(128, 7, 7),
-        stem_activation=False,
-        stages=(Up(64, 4, op="conv"), Up(32, 4, op="conv"), Up(1, 4, 1, op="conv")),
-        norm="before",
-    ),
-    ("mnist", 2): ConvUp(
-        grid=(256, 7, 7),
-        stem_activation=False,
-        stages=(Up(128, 4, op="conv"), Up(64, 4, op="conv"), Up(1, 4, 1, op="conv")),
-        norm="before",
-    ),
-    # Open in the report: the same shape, one octave smaller at the start.
-    ("cifar10", 1): ConvUp(
-        grid=(128, 8, 8),
-        stem_activation=False,
-        stages=(Up(64, 4, op="conv"), Up(32, 4, op="conv"), Up(3, 4, 1, op="conv")),
-        norm="before",
-    ),
-    ("cifar10", 2): ConvUp(
-        grid=(256, 8, 8),
-        stem_activation=False,
-        stages=(Up(128, 4, op="conv"), Up(64, 4, op="conv"), Up(3, 4, 1, op="conv")),
-        norm="before",
-    ),
-}
+def r1_wgan_generator(image_shape: ImageShape, depth: int) -> ConvUp:
+    """R1's WGAN generator, which upsamples and then convolves; for CIFAR-10 it is open.
+
+    There it has the same shape, from 8x8 instead of 7x7.
+    """
+    channels, height, _ = image_shape
+    width = 128 * depth
+    last = Up(channels, 4, stride=1, op="conv")
+    stages = (Up(width // 2, 4, op="conv"), Up(width // 4, 4, op="conv"), last)
+    grid = (width, height // 4, height // 4)
+    return ConvUp(stages, grid=grid, stem_activation=False, norm="before")
+
 
 R1_CRITIC = {
     # MNIST's critic is open: the first CIFAR critic with a quarter of its widths.
@@ -346,7 +318,7 @@ def r1_wgan() -> Iterator[Recipe]:
                 dataset=dataset,
                 network=GANSpec(
                     z,
-                    R1_WGAN[dataset, depth],
+                    r1_wgan_generator(shape, depth),
                     R1_CRITIC[dataset, depth],
                     output="tanh",
                     image_shape=shape,
@@ -535,10 +507,8 @@ def r4() -> Iterator[Recipe]:
 
     The widths are open. Weights after 20 epochs are kept in the timeline.
     """
-    discriminator = {
-        "mnist": ConvDown((Down(64, 4, 2), Down(128, 4, 2)), norm=True),
-        "cifar10": ConvDown((Down(64, 4, 2), Down(128, 4, 2)), norm=True),
-    }
+    discriminator = ConvDown((Down(64, 4, 2), Down(128, 4, 2)), norm=True)
+    critic = replace(discriminator, norm=False)  # Gulrajani et al. 2017, section 4
     generator = {
         # Four transposed convolutions: 1 -> 7 -> 14 -> 28 -> 28 and 1 -> 4 -> 8 -> 16 -> 32.
         "mnist": ConvUp(
@@ -571,7 +541,7 @@ def r4() -> Iterator[Recipe]:
                 network=GANSpec(
                     z,
                     generator[dataset],
-                    discriminator[dataset],
+                    discriminator,
                     output="tanh",
                     image_shape=shape,
                     init="normal",
@@ -582,7 +552,6 @@ def r4() -> Iterator[Recipe]:
                 keep_best=BY_FRECHET,
                 bf16=True,
             )
-            critic = replace(discriminator[dataset], norm=False)  # Gulrajani et al., section 4
             yield vae
             yield gan
             yield replace(

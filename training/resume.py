@@ -49,7 +49,7 @@ class Saver:
     settings: dict[str, Any]
     """What a later call must agree with (see `settings_of`)."""
     interval: float = 30.0
-    """Seconds between two saves: the most that a kill can cost."""
+    """Seconds between two saves, the most that a kill can cost; longer where saving is slow."""
     _due: float = field(default_factory=time.monotonic, repr=False)
 
     def save(self, session: Session, *, now: bool = False) -> None:
@@ -149,7 +149,7 @@ def check(path: Path, settings: dict[str, Any]) -> int:
 
     Raises ResumeError, naming every difference, where it is another run.
     """
-    state, _ = read(path)
+    state, _ = read(path, with_tensors=False)
     differing = list(_differences("", state, settings))
     if differing:
         raise ResumeError(
@@ -170,14 +170,15 @@ def _differences(prefix: str, saved: dict[str, Any], wanted: dict[str, Any]) -> 
     return found
 
 
-def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """A saved state's numbers and tensors. Raises ResumeError."""
+def read(path: Path, *, with_tensors: bool = True) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """A saved state's numbers and, where wanted, its tensors. Raises ResumeError."""
     try:
         with safe_open(path, "pt") as file:
             state = json.loads((file.metadata() or {}).get("state", "null"))
             if not isinstance(state, dict) or not isinstance(state.get("epochs"), int):
                 raise ValueError("it is not the state of a run")
-            return state, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            names = file.keys() if with_tensors else ()
+            return state, {name: file.get_tensor(name) for name in names}
     except FileNotFoundError:
         raise ResumeError(
             f"there is no run to resume: {path} is missing; start one without --resume"

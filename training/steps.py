@@ -78,10 +78,7 @@ def gan_losses(
     gan: GAN, x: Tensor, y: Tensor, z: Tensor, objective: Adversarial, *, bf16: bool = False
 ) -> Losses:
     """Losses of both players on images x (n, C, H, W), classes y (n,) and noise z (n, d)."""
-    condition = one_hot(y, gan)
-    with autocast(x, bf16):
-        d_fake = gan.discriminator(gan.generator(z, condition), condition).float()
-        d_real = gan.discriminator(x, condition).float()
+    d_real, d_fake = _scores(gan, x, y, z, bf16)
     return _gan_report(d_real, d_fake, generator_loss(d_fake, objective))
 
 
@@ -133,10 +130,7 @@ def generator_loss(d_fake: Tensor, objective: Adversarial) -> Tensor:
 
 def wgan_losses(gan: GAN, x: Tensor, y: Tensor, z: Tensor, *, bf16: bool = False) -> Losses:
     """Critic's and generator's loss and the distance on x (n, C, H, W), y (n,) and z (n, d)."""
-    condition = one_hot(y, gan)
-    with autocast(x, bf16):
-        d_fake = gan.discriminator(gan.generator(z, condition), condition).float()
-        d_real = gan.discriminator(x, condition).float()
+    d_real, d_fake = _scores(gan, x, y, z, bf16)
     critic = objectives.critic_loss(d_real, d_fake)
     return _detach(
         {"critic": critic, "emd": -critic, "generator": objectives.generator_wasserstein(d_fake)}
@@ -327,6 +321,15 @@ def held_out_losses(recipe: Recipe, network: nn.Module, x: Tensor, y: Tensor) ->
         case Classifier(), CrossEntropy():
             return classifier_losses(network, x, y)
     raise TypeError(f"no losses for {type(network).__name__} under {recipe.objective.kind}")
+
+
+def _scores(gan: GAN, x: Tensor, y: Tensor, z: Tensor, bf16: bool) -> tuple[Tensor, Tensor]:
+    """The discriminator's logits (n,) of real images, and of what the generator makes of z."""
+    condition = one_hot(y, gan)
+    with autocast(x, bf16):
+        d_fake = gan.discriminator(gan.generator(z, condition), condition).float()
+        d_real = gan.discriminator(x, condition).float()
+    return d_real, d_fake
 
 
 def _gan_report(d_real: Tensor, d_fake: Tensor, generator_loss: Tensor) -> Losses:
