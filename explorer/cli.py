@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import threading
 from pathlib import Path
 from typing import Annotated
 
@@ -24,8 +26,13 @@ def _run(
     browser: Annotated[
         bool, typer.Option("--browser/--no-browser", help="Open a browser window.")
     ] = True,
+    until_eof: Annotated[
+        bool, typer.Option("--until-eof", hidden=True, help="End when standard input closes.")
+    ] = False,
 ) -> None:
     """Open the latent explorer on this computer."""
+    if until_eof:
+        threading.Thread(target=_end_at_eof, daemon=True).start()
     for variable, folder in (("LATENT_CHECKPOINTS", checkpoints), ("LATENT_DATA", data)):
         if folder is not None:
             if not folder.is_dir():
@@ -38,6 +45,16 @@ def _run(
     app.run(config={"server.port": port, "server.headless": not browser})
 
 
+def _end_at_eof() -> None:
+    """End this process with the one that started it, even where that was killed."""
+    sys.stdin.buffer.read()
+    os._exit(0)
+
+
 def main() -> None:
     """Entry point of the console script."""
     typer.run(_run)
+
+
+if __name__ == "__main__":
+    main()

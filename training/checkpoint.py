@@ -68,6 +68,44 @@ class FileEntry(BaseModel):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
+class Judged(BaseModel):
+    """The judge behind scores: a score means nothing without it."""
+
+    name: str
+    """Name of the judge's recipe."""
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    """Hash of its weights."""
+    accuracy: Annotated[float, Field(ge=0, le=1)]
+    """Share of the test images that it reads rightly."""
+
+
+class Scores(BaseModel):
+    """What ``latent-train evaluate`` measured (see `training.evaluation`)."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    samples: Count
+    """Images drawn."""
+    seed: int
+    """Seed of their noise."""
+    values: dict[str, float]
+    """Score by name; `training.scores.SCORES` says what each one is."""
+    real: dict[str, float] = {}
+    """The same scores of real test images, for those that they can have."""
+    class_shares: dict[str, float] = {}
+    """Share of the samples that the judge reads as each class."""
+    judge: Judged | None = None
+    """The judge; None where the data set has none."""
+    data_sha256: str
+    """Fingerprint of the training images compared with."""
+    device: str
+    """Where it was measured."""
+    seconds: Annotated[float, Field(ge=0)]
+    """Wall-clock seconds it took."""
+    libraries: dict[str, str] = {}
+    """Versions of Python, torch, numpy and torchmetrics."""
+
+
 class Card(BaseModel):
     """What a checkpoint is, where it comes from, and how good it was measured to be."""
 
@@ -106,7 +144,9 @@ class Card(BaseModel):
     created: str
     """Date of the run, ISO 8601."""
     metrics: dict[str, float] = {}
-    """Measured after training, named <split or samples>/<what>."""
+    """Measured while training and at its end, named <split or samples>/<what>."""
+    scores: Scores | None = None
+    """Measured by ``latent-train evaluate`` on the weights as shipped; None before it was run."""
     judge: str = ""
     """SHA-256 of the judge's weights behind the metrics that use one."""
     notes: str = ""
@@ -363,6 +403,25 @@ def save(
         _replace_folder(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+    return card
+
+
+def add_scores(folder: Path, scores: Scores) -> Card:
+    """Write ``scores`` into the card of a checkpoint, atomically; return the new card.
+
+    Raises CheckpointError where there is no card to write them into, OSError where the disk
+    refuses; then the card is as it was.
+    """
+    card = read_card(folder).model_copy(update={"scores": scores})
+    handle, name = tempfile.mkstemp(prefix=".card.", dir=folder)
+    temporary = Path(name)
+    try:
+        os.close(handle)
+        temporary.chmod(0o644)
+        _write_synced(temporary, card.model_dump_json(indent=1).encode() + b"\n")
+        temporary.replace(folder / "card.json")
+    finally:
+        temporary.unlink(missing_ok=True)
     return card
 
 

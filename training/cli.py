@@ -1,4 +1,4 @@
-"""Command line: ``latent-train list | fit | verify | download``."""
+"""Command line: ``latent-train list | fit | evaluate | report | verify | download``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -151,6 +151,10 @@ def fit(
     tensorboard: Annotated[
         Path | None, typer.Option(help="Also write every loss for TensorBoard into this folder.")
     ] = None,
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="Show losses and samples in the app while it trains."),
+    ] = False,
     device: Annotated[
         str, typer.Option(help="cpu, cuda, cuda:1, mps, or auto: a GPU where there is one.")
     ] = "auto",
@@ -175,7 +179,7 @@ def fit(
     After every epoch the checkpoint so far is in --out; --resume goes on from NAME.state beside
     it, saved every half minute. Ctrl-C saves what has been learnt and exits with 130; a second
     Ctrl-C gives that up and leaves the last checkpoint. See it in the app with
-    `latent-explorer --checkpoints OUT`.
+    `latent-explorer --checkpoints OUT`, or, while it trains, with --watch.
     """
     try:
         chosen = _chosen(recipe, images, family, z, size, 1 if grey else 3)
@@ -202,6 +206,7 @@ def fit(
             seed,
             resume=resume,
             tensorboard=tensorboard,
+            watch=watch,
             world=world,
         )
     except (MemoryError, RuntimeError) as error:
@@ -381,6 +386,7 @@ def _train(
     *,
     resume: bool,
     tensorboard: Path | None,
+    watch: bool,
     world: World,
 ) -> None:
     """Train to the end or to Ctrl-C, publish after every epoch, and say what came of it."""
@@ -388,6 +394,7 @@ def _train(
     from training.judge import judge_for
     from training.loop import fit as fit_recipe
     from training.resume import ResumeError, Saver, check, settings_of, state_path
+    from training.running import Board, path_of, shown_in_app
 
     state = state_path(folder)
     settings = settings_of(recipe, seed, train.fingerprint, world.size)
@@ -397,7 +404,14 @@ def _train(
             done = check(state, settings)
             console.print(f"Going on with {escape(str(state))} after {done} epochs.")
         scalars = tensorboard / recipe.name if tensorboard and world.rank == 0 else None
-        with _scalars(scalars, done) as write_scalars, progress_bar() as progress:
+        app = shown_in_app(out, recipe.name) if watch and world.rank == 0 else nullcontext()
+        record = Board(path_of(folder), resume) if world.rank == 0 else nullcontext()
+        with (
+            _scalars(scalars, done) as write_scalars,
+            app,
+            record as board,
+            progress_bar() as progress,
+        ):
             for run in fit_recipe(
                 recipe,
                 train,
@@ -407,6 +421,7 @@ def _train(
                 seed=seed,
                 judge=judge_for(recipe, out, train.classes),
                 saver=Saver(state, settings) if world.rank == 0 else None,
+                board=board,
                 resumed=state if resume else None,
                 world=world,
             ):
@@ -524,6 +539,79 @@ def _report(card: Card | None, folder: Path, written: Path) -> None:
         f"[green]{escape(str(written))}[/] holds {card.images_seen:,} images' worth of training.",
         soft_wrap=True,
     )
+
+
+@app.command()
+def evaluate(
+    folders: Annotated[
+        list[Path],
+        typer.Argument(help="Checkpoint folders, or folders of them."),
+    ],
+    samples: Annotated[
+        int, typer.Option(min=100, max=1_000_000, help="Images drawn from each model.")
+    ] = 10_000,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of their noise.")] = 0,
+    data: DataOption = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Your own pictures, where the model was trained on them.")
+    ] = None,
+    device: Annotated[
+        str, typer.Option(help="cpu, cuda, cuda:1, mps, or auto: a GPU where there is one.")
+    ] = "auto",
+    inception: Annotated[
+        Path | None,
+        typer.Option(
+            help="Score models of colour images by InceptionV3 too, as published FID and Inception "
+            "Scores are: its weights, the file pt_inception-2015-12-05-6726825d.pth. Samples as "
+            "uint8 against the whole training set; TensorFlow 1's bilinear resize to 299 pixels; "
+            "2048 pooled features for FID, logits without bias in 10 splits for the Inception "
+            "Score. Published CIFAR-10 numbers use --samples 50000. Needs torch-fidelity."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON.")] = False,
+) -> None:
+    """Score what models draw and reconstruct, and write the scores into their cards.
+
+    Generated images are compared with real ones by a judge, a classifier trained here, so the
+    scores compare these models with one another only; --inception adds those that published ones
+    compare with. The same seed gives the same scores.
+    Exits with 1 where a model could not be scored; the others are scored all the same.
+    """
+    from training.scoring import score_folders
+
+    console.quiet = as_json
+    try:
+        scored, failed = score_folders(
+            folders, samples, seed, data=data, images=images, device=device, inception=inception
+        )
+    except ValueError as error:
+        _fail(str(error))
+    if as_json:
+        print(json.dumps({name: s.model_dump() for name, s in scored.items()}, indent=1))
+    for name, problem in failed.items():
+        errors.print(f"[red]failed[/]  {escape(name)}: {escape(problem)}", soft_wrap=True)
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def report(
+    folder: Annotated[
+        Path | None, typer.Argument(help="Folder of checkpoints. Default: the shipped ones.")
+    ] = None,
+) -> None:
+    """Write README.md and report.json of a folder of checkpoints: every model and its scores."""
+    from training.checkpoint import shipped
+    from training.report import write
+
+    try:
+        written = write(folder or Path(os.environ.get("LATENT_CHECKPOINTS") or shipped()))
+    except ValueError as error:
+        _fail(str(error))
+    except OSError as error:
+        _fail(f"{error.filename} cannot be written: {error.strerror}")
+    for path in written:
+        console.print(f"[green]{escape(str(path))}[/]", soft_wrap=True)
 
 
 @app.command()

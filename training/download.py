@@ -28,7 +28,7 @@ def download(dataset: str, root: Path, on_bytes: OnBytes) -> None:
     Raises DataError, saying what to do by hand, if the network fails or a file arrives damaged.
     """
     match dataset:
-        case "mnist":
+        case "mnist" | "stacked-mnist":  # the one is made of the other
             download_mnist(root, on_bytes)
         case "cifar10":
             download_cifar10(root, on_bytes)

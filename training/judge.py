@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from training.checkpoint import Checkpoint, CheckpointError, load, shipped
+from training.networks import Classifier
 from training.recipes import Recipe
 
-JUDGES = {"mnist": "mnist-judge"}
+JUDGES = {"mnist": "mnist-judge", "cifar10": "cifar10-judge", "stacked-mnist": "mnist-judge"}
+"""The judge of each data set; Stacked-MNIST's reads one channel at a time."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a judge sees in images."""
+
+    features: Tensor
+    """Its pooled features (n, width), the space in which images are compared."""
+    logits: Tensor
+    """Its class logits (n, k)."""
+
+    @staticmethod
+    def joined(parts: list[Reading]) -> Reading:
+        """The readings of several batches as one."""
+        return Reading(
+            torch.cat([part.features for part in parts]), torch.cat([part.logits for part in parts])
+        )
 
 
 def find_judge(checkpoints: Path, dataset: str) -> Checkpoint | None:
@@ -32,24 +52,38 @@ def judge_for(recipe: Recipe, checkpoints: Path, classes: tuple[str, ...]) -> Ch
     """The judge that can read what ``recipe`` draws; None for VAEs and where there is none."""
     if recipe.family in ("vae", "classifier"):
         return None
-    judge = find_judge(checkpoints, recipe.dataset)
-    return judge if judge is not None and judge.card.classes == classes else None
+    return judge_of(recipe.dataset, recipe.network.image_shape, checkpoints, classes)
 
 
-def class_agreement(
-    checkpoint: Checkpoint, judge: Checkpoint, samples: int = 2000, seed: int = 0
-) -> tuple[float, Tensor]:
-    """Share of samples in which the judge reads the class asked for, overall and per class.
+def judge_of(
+    dataset: str, image_shape: tuple[int, int, int], checkpoints: Path, classes: tuple[str, ...]
+) -> Checkpoint | None:
+    """The judge that reads images of ``dataset``; None where there is none for its classes."""
+    judge = find_judge(checkpoints, dataset)
+    if judge is None or image_shape[1:] != judge.card.image_shape[1:]:
+        return None
+    channels = image_shape[0] // judge.card.image_shape[0]
+    read_together = judge.card.classes
+    for _ in range(channels - 1):
+        read_together = tuple(a + b for a in read_together for b in judge.card.classes)
+    return judge if read_together == classes else None
 
-    ``samples`` latents from N(0, 1), classes in turn. Returns a number in [0, 1] and (k,).
+
+@torch.inference_mode()
+def read(judge: Checkpoint, x: Tensor) -> Reading:
+    """Read images x (n, C, H, W) in [0, 1] on the judge's device.
+
+    Images of more channels than the judge's are read channel by channel, as Stacked-MNIST is
+    (Metz et al. 2017, arXiv:1611.02163, section 3.3.1): features side by side, and a class for
+    every combination.
     """
-    generator = torch.Generator().manual_seed(seed)
-    classes = checkpoint.card.num_classes
-    y = torch.arange(samples) % classes
-    right = torch.zeros(classes)
-    for index in y.split(500):
-        z = torch.randn(len(index), checkpoint.card.latent_dim, generator=generator)
-        read = judge.classify(checkpoint.decode(z, index)).argmax(1).cpu()
-        right += torch.bincount(index[read == index], minlength=classes)
-    counts = torch.bincount(y, minlength=classes).clamp(min=1)
-    return float(right.sum() / samples), right / counts
+    network, x = judge.network, x.to(judge.device, torch.float32)
+    assert isinstance(network, Classifier)
+    features, logits = [], torch.zeros(len(x), 1, device=x.device)
+    for channels in x.split(judge.card.image_shape[0], dim=1):
+        features.append(network.features(channels).float())
+        log_p = network.head(features[-1]).float()
+        if x.shape[1] > judge.card.image_shape[0]:
+            log_p = log_p.log_softmax(1)
+        logits = (logits[:, :, None] + log_p[:, None, :]).flatten(1)
+    return Reading(torch.cat(features, 1), logits)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import PARAM_LIST, AveragedModel
 
-from training import metrics, networks, resume, steps
+from training import glance, networks, resume, running, steps
 from training.checkpoint import Checkpoint, History, inference_weights
 from training.data import ImageData, batches
 from training.devices import World
@@ -134,16 +134,18 @@ def fit(
     seed: int = 0,
     judge: Checkpoint | None = None,
     saver: resume.Saver | None = None,
+    board: running.Board | None = None,
     resumed: Path | None = None,
     world: World = ALONE,
 ) -> Iterator[Run]:
     """Train ``recipe`` on the device that holds ``train``; yield the run after every epoch.
 
     ``judge`` scores what generators draw. ``saver`` keeps the state from which a later call
-    continues, given as ``resumed``. Ctrl-C ends the run early and in order: the last run yielded
-    says ``interrupted`` and holds the weights of that moment; before the first step there is
-    nothing to yield. Raises FloatingPointError when a loss stops being finite, and
-    resume.ResumeError where ``resumed`` belongs to another run.
+    continues, given as ``resumed``. ``board`` keeps what people see of the run while it goes on.
+    Ctrl-C ends the run early and in order: the last run yielded says ``interrupted`` and holds the
+    weights of that moment; before the first step there is nothing to yield. Raises
+    FloatingPointError when a loss stops being finite, and resume.ResumeError where ``resumed``
+    belongs to another run.
     """
     # 1. Network, optimisers, data order: from the seed, or as the earlier run left them.
     device = train.images.device
@@ -154,20 +156,22 @@ def fit(
     if resumed and run.finished:  # killed before the last epoch was published, perhaps
         yield run
     step = steps.make_step(recipe, session.network, session.optimizers, world)
-    real = metrics.reference(test, judge) if isinstance(session.network, networks.GAN) else None
+    real = glance.reference(test, judge) if isinstance(session.network, networks.GAN) else None
     _require_enough(recipe, len(train), world)
     per_epoch = len(train) // recipe.batch_size * recipe.batch_size or len(train)
     total = run.planned * per_epoch
     task = progress.add_task(
         recipe.name, total=total, completed=run.images_seen, losses="", epoch=""
     )
+    if board:
+        board.start(session, total)
 
     while not run.finished:
         started = time.perf_counter()
         try:
             # 2. One pass over the training set, then the held-out losses of what would ship.
             progress.update(task, epoch=f"{run.epochs + 1}/{run.planned}")
-            train_epoch(session, train, step, progress, task, saver, world)
+            train_epoch(session, train, step, total, progress, task, saver, board, world)
             means = {k: float(world.mean(v / session.counts[k])) for k, v in session.sums.items()}
             _require_finite(recipe, means, run.epochs + 1)
             held_out = world.agreed(evaluate(recipe, run.network, test, real))
@@ -194,15 +198,21 @@ def train_epoch(
     session: Session,
     train: ImageData,
     step: steps.Step,
+    total: int,
     progress: Progress,
     task: TaskID,
     saver: resume.Saver | None = None,
+    board: running.Board | None = None,
     world: World = ALONE,
 ) -> None:
-    """Take a step per batch of what is left of the epoch, summing the losses in the session."""
+    """Take a step per batch of what is left of the epoch, summing the losses in the session.
+
+    ``total`` images will have been seen at the end of the run.
+    """
     run, recipe = session.run, session.run.recipe
     shown = time.perf_counter()
     for x, y in batches(train, recipe.batch_size, session.order, start=session.batch):
+        steps.schedule_rates(recipe, session.optimizers, run.images_seen / total)
         losses = step(world.share(x), world.share(y), run.steps)
         if session.average is not None:
             session.average.update_parameters(session.network)
@@ -220,6 +230,10 @@ def train_epoch(
         if time.perf_counter() - shown > REFRESH_SECONDS:
             shown = time.perf_counter()
             progress.update(task, losses=_line(losses))
+            if board:
+                board.post()
+    if board:
+        board.post(now=True)
 
 
 def close_epoch(
@@ -273,7 +287,7 @@ def evaluate(
     recipe: Recipe,
     network: nn.Module,
     test: ImageData,
-    real: metrics.Reference | None = None,
+    real: glance.Reference | None = None,
 ) -> dict[str, float]:
     """Mean losses over the test set, in evaluation mode, with their own fixed noise.
 
@@ -290,7 +304,7 @@ def evaluate(
                 total[name] = total.get(name, 0) + value * len(x)
     values = {name: float(value) / len(test) for name, value in total.items()}
     if real and isinstance(network, networks.GAN):
-        values |= metrics.sample_scores(recipe, network, real, device)
+        values |= glance.sample_scores(recipe, network, real, device)
     network.train(training)
     return values
 

@@ -16,23 +16,23 @@ def reparameterize(mu: Tensor, log_var: Tensor, noise: Tensor) -> Tensor:
 
 
 def bernoulli_nll(logits: Tensor, x: Tensor) -> Tensor:
-    """-log p(x|z) in nats per image for Bernoulli pixels, averaged over the batch.
+    """-log p(x|z) in nats of each image (n,) for Bernoulli pixels.
 
     ``logits`` and ``x`` are (n, C, H, W), ``x`` in [0, 1]; summed over pixels
-    (Kingma & Welling 2014, appendix C.1). Returns a scalar.
+    (Kingma & Welling 2014, appendix C.1).
     """
     nll = F.binary_cross_entropy_with_logits(logits, x, reduction="none")
-    return nll.flatten(1).sum(1).mean()
+    return nll.flatten(1).sum(1)
 
 
 def squared_error(x_hat: Tensor, x: Tensor) -> Tensor:
-    """Squared error per image, summed over pixels and averaged over the batch.
+    """Squared error of each image (n,), summed over pixels.
 
     That is -log p(x|z) in nats for Gaussian pixels of variance 1/2, but for the constant
     CHW / 2 log(pi), which is left out (Kingma & Welling 2014, appendix C.2; the loss of R4).
-    ``x_hat`` and ``x`` are (n, C, H, W). Returns a scalar.
+    ``x_hat`` and ``x`` are (n, C, H, W).
     """
-    return (x_hat - x).square().flatten(1).sum(1).mean()
+    return (x_hat - x).square().flatten(1).sum(1)
 
 
 def gaussian_kl(mu: Tensor, log_var: Tensor) -> Tensor:

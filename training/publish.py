@@ -13,10 +13,10 @@ from training import atlas, checkpoint, networks
 from training.checkpoint import Card, Checkpoint, CheckpointError
 from training.data import ImageData
 from training.devices import describe_device
+from training.glance import reference
 from training.health import diagnose
-from training.judge import class_agreement, judge_for
+from training.judge import judge_for
 from training.loop import Run, evaluate
-from training.metrics import reference
 
 FIXED_NOISE_SEED = 20261122
 
@@ -40,13 +40,13 @@ def publish(run: Run, train: ImageData, test: ImageData, folder: Path, checkpoin
     """Measure what a run produced and write it to ``folder``; return the card written.
 
     Scores that need a judge take it from ``checkpoints`` or from the shipped ones, and are left
-    out where there is none. Everything but the test losses of a complete epoch is measured on the
-    weights as shipped, rounded to float16.
+    out where there is none. The test losses are those of the weights before they are rounded to
+    float16; codes and picture are those of the weights as shipped.
     """
     weights = run.weights()
     checkpoint.require_finite(folder, weights)
     opened = _as_shipped(run, train, folder, weights)
-    metrics, judge = measure(opened, run, test, checkpoints)
+    metrics, judge = measure(run, test, checkpoints)
     card = opened.card.model_copy(update={"metrics": metrics, "judge": judge})
     codes: dict[str, torch.Tensor] = {}
     if run.recipe.family == "vae":  # UMAP takes half a minute: not after every epoch
@@ -107,11 +107,9 @@ def _notes(run: Run) -> str:
     return " ".join(notes)
 
 
-def measure(
-    opened: Checkpoint, run: Run, test: ImageData, checkpoints: Path
-) -> tuple[dict[str, float], str]:
+def measure(run: Run, test: ImageData, checkpoints: Path) -> tuple[dict[str, float], str]:
     """Metrics for the card, and the hash of the judge behind them ("" where none was used)."""
-    judge = judge_for(run.recipe, checkpoints, opened.card.classes)
+    judge = judge_for(run.recipe, checkpoints, test.classes)
     if run.interrupted and not run.best:
         # The last complete epoch's losses are not those of these weights.
         real = reference(test, judge) if run.recipe.family != "vae" else None
@@ -122,10 +120,6 @@ def measure(
     metrics = {f"test/{name}": value for name, value in losses.items()}
     if judge is None:
         return metrics, ""
-    if run.recipe.num_classes:
-        agreement, per_class = class_agreement(opened, judge)
-        metrics["samples/class_agreement"] = agreement
-        metrics["samples/class_agreement_worst"] = float(per_class.min())
     if "test/accuracy" in judge.card.metrics:
         metrics["judge/test_accuracy"] = judge.card.metrics["test/accuracy"]
     return metrics, judge.card.files["weights.safetensors"].sha256

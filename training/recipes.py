@@ -32,6 +32,7 @@ from training.specs import (
 MNIST: ImageShape = (1, 28, 28)
 CIFAR10: ImageShape = (3, 32, 32)
 IMAGENETTE: ImageShape = (3, 160, 160)
+STACKED: ImageShape = (3, 28, 28)
 POINTS: ImageShape = (1, 1, 2)  # a point of the plane is an image of two pixels
 
 Family = Literal["vae", "gan", "cgan", "wgan", "wgan-gp", "classifier"]
@@ -90,6 +91,8 @@ class CrossEntropy:
 
     augment_shift: Annotated[int, Field(ge=0, le=64)] = 0
     """Largest random translation in pixels."""
+    augment_flip: bool = False
+    """Mirror every second image left to right, at random."""
     kind: Literal["cross-entropy"] = "cross-entropy"
     """Tells the objectives apart in JSON."""
 
@@ -139,6 +142,8 @@ class Recipe:
     """Adam (Kingma & Ba 2015), or RMSprop, which weight clipping wants."""
     betas: tuple[Share, Share] = (0.9, 0.999)
     """Adam's decay rates."""
+    schedule: Literal["constant", "one-cycle"] = "constant"
+    """Step size over the run: as it is, or up to it and down to nothing (Smith & Topin 2019)."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)] | None = None
     """Decay per step of the averaged weights that are shipped; None ships the last weights."""
     keep_best: KeepBest | None = None
@@ -655,7 +660,7 @@ def r5() -> Iterator[Recipe]:
 
 def lessons() -> Iterator[Recipe]:
     """The project's own: judges, over- and under-regularised VAEs, mixtures in the plane."""
-    yield Recipe(
+    judge = Recipe(
         name="mnist-judge",
         title="Digit classifier (judge)",
         report="",
@@ -663,11 +668,22 @@ def lessons() -> Iterator[Recipe]:
         dataset="mnist",
         network=ClassifierSpec(),
         objective=CrossEntropy(augment_shift=2),
-        epochs=8,
+        epochs=16,
         batch_size=128,
-        learning_rate=1e-3,
+        learning_rate=3e-3,
+        schedule="one-cycle",
         ema_decay=0.999,
         bf16=True,
+    )
+    yield judge
+    yield replace(
+        judge,
+        name="cifar10-judge",
+        title="CIFAR-10 classifier (judge)",
+        dataset="cifar10",
+        network=ClassifierSpec((64, 128, 256), image_shape=CIFAR10),
+        objective=CrossEntropy(augment_shift=3, augment_flip=True),
+        epochs=14,
     )
     (base,) = (recipe for recipe in r1_vae() if recipe.name == "mnist-dense-vae-h512-z10")
     for beta in (0.1, 1.0, 4.0, 10.0):
@@ -679,6 +695,26 @@ def lessons() -> Iterator[Recipe]:
             row=f"R1's dense VAE, h=512, z=10, with beta={beta:g}",
             objective=ELBO(beta=beta),
             epochs=30,
+        )
+    # R4's networks on three digits at once: of a thousand modes, how many are reached?
+    for kind in ("gan-r4", "wgan-gp"):
+        (on_digits,) = (recipe for recipe in r4() if recipe.name == f"mnist-{kind}-z64")
+        network = on_digits.network
+        assert isinstance(network, GANSpec)
+        assert isinstance(network.generator, ConvUp)
+        stages = (*network.generator.stages[:-1], Up(3, 3, stride=1))
+        yield replace(
+            on_digits,
+            name=f"stacked-mnist-{kind.removesuffix('-r4')}",
+            title=f"{on_digits.title.split(',')[0]} on Stacked-MNIST",
+            report="",
+            row="mode collapse on images, a thousand modes",
+            dataset="stacked-mnist",
+            network=replace(
+                network, generator=replace(network.generator, stages=stages), image_shape=STACKED
+            ),
+            epochs=25,
+            timeline=(),
         )
     # The plane's own coordinates, within the limits of training.mixtures.
     for dataset, modes, limit in (("ring8", 8, 1.25), ("grid25", 25, 5.0)):

@@ -23,6 +23,8 @@ from training.recipes import ELBO, Adversarial, CrossEntropy, Recipe, Wasserstei
 Losses = dict[str, Tensor]
 Step = Callable[[Tensor, Tensor, int], Losses]
 ALONE = World()
+ONE_CYCLE_RISE = 0.2
+"""Share of a one-cycle run in which the step size grows."""
 
 
 def autocast(x: Tensor, enabled: bool) -> torch.autocast:
@@ -50,9 +52,9 @@ def vae_losses(
         mu, log_var = mu.float(), log_var.float()
         logits = vae.decoder(objectives.reparameterize(mu, log_var, noise)).float()
     if objective.reconstruction == "bernoulli":
-        reconstruction = objectives.bernoulli_nll(logits, x)
+        reconstruction = objectives.bernoulli_nll(logits, x).mean()
     else:
-        reconstruction = objectives.squared_error(torch.sigmoid(logits), x)
+        reconstruction = objectives.squared_error(torch.sigmoid(logits), x).mean()
     kl = objectives.gaussian_kl(mu, log_var).sum()
     total = reconstruction + objective.beta * kl
     return {"total": total, "reconstruction": reconstruction, "kl": kl}
@@ -221,8 +223,10 @@ def classifier_step(
     bf16: bool = False,
     world: World = ALONE,
 ) -> Losses:
-    """One step on the cross-entropy of randomly translated images."""
+    """One step on the cross-entropy of images moved, and mirrored, at random."""
     x = translate(x, objective.augment_shift)
+    if objective.augment_flip:
+        x = mirror(x)
     losses = classifier_losses(classifier, x, y, bf16=bf16)
     optimise(losses["total"], optimizer, classifier, world)
     return _detach(losses)
@@ -239,6 +243,12 @@ def translate(x: Tensor, shift: int) -> Tensor:
     image = torch.arange(n, device=x.device)[:, None, None, None]
     channel = torch.arange(x.shape[1], device=x.device)[None, :, None, None]
     return F.pad(x, (shift,) * 4)[image, channel, rows, columns]
+
+
+def mirror(x: Tensor) -> Tensor:
+    """Turn each image of the batch (n, C, H, W) left to right with a chance of one half."""
+    chosen = torch.rand(len(x), 1, 1, 1, device=x.device) < 0.5
+    return torch.where(chosen, x.flip(3), x)
 
 
 def one_hot(y: Tensor, gan: GAN) -> Tensor | None:
@@ -262,6 +272,21 @@ def make_optimizers(recipe: Recipe, network: nn.Module) -> dict[str, Optimizer]:
             "discriminator": optimizer(network.discriminator, rate),
         }
     return {"network": optimizer(network)}
+
+
+def schedule_rates(recipe: Recipe, optimizers: dict[str, Optimizer], done: float) -> None:
+    """Set every step size for the share ``done`` in [0, 1] of the run.
+
+    "one-cycle" rises in a straight line over the first fifth and falls to zero after it, as in
+    Smith & Topin 2019 (arXiv:1708.07120, section 3). A function of the place alone, so that a
+    resumed run needs nothing to be saved for it.
+    """
+    if recipe.schedule == "constant":
+        return
+    factor = min(done / ONE_CYCLE_RISE, (1 - done) / (1 - ONE_CYCLE_RISE))
+    for optimizer in optimizers.values():
+        for group in optimizer.param_groups:
+            group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
 
 
 def make_step(

@@ -28,6 +28,7 @@ from training.data import (
     load_images,
     points,
     require_classes,
+    stacked,
 )
 from training.mixtures import MIXTURES, modes_covered
 
@@ -616,3 +617,37 @@ def test_hidden_files_and_folders_are_no_pictures(tmp_path):
     (tmp_path / "own" / ".thumbnails").mkdir()
     train, test = load_images(tmp_path / "own", (1, 9, 9))
     assert len(train) + len(test) == 10
+
+
+# --- Stacked-MNIST
+
+
+def test_stacked_digits_hold_one_digit_per_channel():
+    digits = ImageData(
+        torch.arange(10, dtype=torch.uint8).view(10, 1, 1, 1).expand(10, 1, 28, 28),
+        torch.arange(10),
+        tuple("0123456789"),
+        "mnist",
+    )
+    data = stacked(digits, seed=3)
+    assert data.images.shape == (10, 3, 28, 28)
+    assert data.name == "stacked-mnist"
+    assert len(data.classes) == 1000
+    for image, label in zip(data.images, data.labels, strict=True):
+        assert data.classes[int(label)] == "".join(str(int(c[0, 0])) for c in image)
+    again = stacked(digits, seed=3)
+    assert torch.equal(data.images, again.images)
+    assert not torch.equal(data.images, stacked(digits, seed=4).images)
+
+
+def test_stacked_mnist_is_made_of_mnist(mnist):
+    train, test = load_both(data_root(), "stacked-mnist", (3, 28, 28))
+    assert (len(train), len(test)) == (60_000, 10_000)
+    assert len(train.labels.unique()) == 1000
+    # Each channel shows the ten digits about evenly, whatever the others show.
+    for channel in range(3):
+        digits = train.labels // 10 ** (2 - channel) % 10
+        shares = torch.bincount(digits, minlength=10) / len(train)
+        assert (shares - torch.bincount(mnist[0].labels) / 60_000).abs().max() < 0.01
+    with pytest.raises(DataError, match="Stacked-MNIST has images of shape"):
+        load_both(data_root(), "stacked-mnist", (1, 28, 28))

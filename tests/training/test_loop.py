@@ -9,7 +9,7 @@ from rich.progress import Progress
 from torch import nn
 
 from tests.conftest import SPECS
-from training import loop
+from training import loop, steps
 from training.checkpoint import load
 from training.data import ImageData, batches
 from training.devices import World
@@ -375,3 +375,18 @@ def test_a_batch_that_processes_cannot_share_is_refused(tiny_recipe, halves: Spl
     recipe = tiny_recipe("mnist-conv-vae-z2", batch_size=15)
     with pytest.raises(ValueError, match="2 processes cannot share a batch of 15"):
         next(fit(recipe, *halves, QUIET, world=Two()))
+
+
+def test_the_schedule_runs_over_all_the_epochs_asked_for(tiny_recipe, halves: Splits, monkeypatch):
+    """One call per batch, at the share of the images seen before it."""
+    shares = []
+    schedule = steps.schedule_rates
+
+    def spy(recipe, optimizers, done):
+        shares.append(done)
+        schedule(recipe, optimizers, done)
+
+    monkeypatch.setattr(steps, "schedule_rates", spy)
+    recipe = tiny_recipe("mnist-judge")
+    list(fit(recipe, *halves, Progress(disable=True), epochs=3))
+    assert shares == pytest.approx([i / 18 for i in range(18)])

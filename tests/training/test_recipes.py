@@ -8,7 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from training.data import DATASETS
 from training.mixtures import MIXTURES
-from training.networks import GAN, VAE, build
+from training.networks import GAN, VAE, build, recipe_parameters
 from training.recipes import (
     ELBO,
     RECIPES,
@@ -38,7 +38,7 @@ def of_report(report: str, **wanted: object) -> list[Recipe]:
 
 def test_every_row_of_every_report_has_a_recipe():
     assert Counter(recipe.report for recipe in RECIPES.values()) == {
-        "R1": 22, "R2": 5, "R3": 3, "R4": 12, "R5": 5, "": 10,
+        "R1": 22, "R2": 5, "R3": 3, "R4": 12, "R5": 5, "": 13,
     }  # fmt: skip
     rows = [(recipe.report, recipe.row) for recipe in RECIPES.values() if recipe.report]
     assert len(set(rows)) == len(rows) == 47
@@ -299,6 +299,25 @@ def test_the_family_is_the_objectives():
         recipe = by_name(name)
         assert (recipe.family, recipe.latent_dim, recipe.num_classes) == expected
     assert isinstance(by_name("mnist-judge").network, ClassifierSpec)
+
+
+def test_stacked_digits_are_drawn_by_r4s_networks_in_three_channels():
+    for name, model in (
+        ("stacked-mnist-gan", "mnist-gan-r4-z64"),
+        ("stacked-mnist-wgan-gp", "mnist-wgan-gp-z64"),
+    ):
+        stacked, plain = RECIPES[name], RECIPES[model]
+        assert stacked.network.image_shape == (3, 28, 28)
+        ours, theirs = recipe_parameters(stacked), recipe_parameters(plain)
+        # Two more channels: out of the last 3x3 convolution, and into the first 4x4 one.
+        assert ours["generator"] - theirs["generator"] == 2 * (64 * 9 + 1)
+        assert ours[list(ours)[1]] - theirs[list(theirs)[1]] == 2 * 64 * 16
+        assert (stacked.objective, stacked.batch_size) == (plain.objective, plain.batch_size)
+
+
+def test_judges_fit_into_three_megabytes():
+    for name in ("mnist-judge", "cifar10-judge"):
+        assert 2 * sum(recipe_parameters(RECIPES[name]).values()) < 2.9e6  # float16
 
 
 # --- the user's own pictures

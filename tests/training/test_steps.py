@@ -570,7 +570,7 @@ def test_two_time_scales_reach_the_optimisers():
 
 
 def test_one_network_has_one_optimiser(make):
-    for family, rate in (("vae", 1e-3), ("classifier", 1e-3)):
+    for family, rate in (("vae", 1e-3), ("classifier", 3e-3)):
         recipe, network = make(family)
         (optimizer,) = steps.make_optimizers(recipe, network).values()
         (group,) = optimizer.param_groups
@@ -628,6 +628,62 @@ def test_translate_moves_each_image_by_its_own_offset_and_pads_with_zeros():
     places = moved[:, 0].nonzero()[:, 1:]
     assert places.unique(dim=0).tolist() == [[r, c] for r in range(2, 7) for c in range(2, 7)]
     assert steps.translate(x, 0) is x
+
+
+def test_mirror_turns_about_half_of_the_images_whole():
+    torch.manual_seed(0)
+    x = torch.rand(1000, 2, 3, 4)
+    mirrored = steps.mirror(x)
+    turned = (mirrored == x.flip(3)).flatten(1).all(1)
+    kept = (mirrored == x).flatten(1).all(1)
+    assert (turned ^ kept).all()
+    assert 430 <= turned.sum() <= 570
+
+
+def test_the_classifier_sees_mirrored_images_where_the_recipe_says_so(make, monkeypatch):
+    seen = []
+    monkeypatch.setattr(steps, "mirror", lambda x: seen.append(len(x)) or x)
+    classifier = make("classifier")[1]
+    x, y = torch.rand(4, 1, 8, 8), torch.tensor([0, 1, 0, 1])
+    steps.classifier_step(classifier, adam(classifier), x, y, CrossEntropy())
+    assert seen == []
+    steps.classifier_step(classifier, adam(classifier), x, y, CrossEntropy(augment_flip=True))
+    assert seen == [4]
+
+
+# --- the schedule
+
+
+def test_one_cycle_rises_for_a_fifth_and_falls_to_nothing(make):
+    recipe, network = make("classifier")
+    optimizers = steps.make_optimizers(recipe, network)
+
+    def rate(done: float) -> float:
+        steps.schedule_rates(recipe, optimizers, done)
+        return optimizers["network"].param_groups[0]["lr"]
+
+    top = recipe.learning_rate
+    assert [rate(d) for d in (0, 0.1, 0.2, 0.6, 1)] == pytest.approx([0, top / 2, top, top / 2, 0])
+    assert rate(0.2) == pytest.approx(top)  # whatever it was before
+
+
+def test_a_constant_rate_stays(make):
+    recipe, network = make("wgan-gp")
+    optimizers = steps.make_optimizers(recipe, network)
+    for done in (0.0, 0.3, 1.0):
+        steps.schedule_rates(recipe, optimizers, done)
+        rates = [o.param_groups[0]["lr"] for o in optimizers.values()]
+        assert rates == [recipe.learning_rate] * 2
+
+
+def test_both_players_follow_the_schedule_at_their_own_rates(make):
+    recipe, network = make(
+        "gan", schedule="one-cycle", learning_rate=1e-3, discriminator_learning_rate=4e-3
+    )
+    optimizers = steps.make_optimizers(recipe, network)
+    steps.schedule_rates(recipe, optimizers, 0.1)
+    rates = {player: o.param_groups[0]["lr"] for player, o in optimizers.items()}
+    assert rates == {"generator": pytest.approx(5e-4), "discriminator": pytest.approx(2e-3)}
 
 
 # --- bfloat16

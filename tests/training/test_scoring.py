@@ -1,0 +1,197 @@
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.progress import Progress
+from typer.testing import CliRunner
+
+from training import scoring
+from training.checkpoint import CheckpointError, add_scores, load, read_card, verify_files
+from training.cli import app
+from training.data import ImageData, load_images
+from training.loop import fit
+from training.publish import publish
+from training.scoring import score_folders
+
+Splits = tuple[ImageData, ImageData]
+
+
+@pytest.fixture
+def folder(tiny_checkpoints: Path, tmp_path: Path) -> Path:
+    root = tmp_path / "runs"
+    shutil.copytree(tiny_checkpoints, root)
+    return root
+
+
+@pytest.fixture(autouse=True)
+def _halves(monkeypatch: pytest.MonkeyPatch, halves: Splits) -> None:
+    """The tiny checkpoints' data set lies on no disk."""
+    monkeypatch.setattr(scoring, "load_both", lambda root, dataset, shape, on_image: halves)
+
+
+def run(*arguments: object):
+    return CliRunner().invoke(app, ["evaluate", *map(str, arguments), "--samples", "100"])
+
+
+def test_every_model_of_a_folder_is_scored_and_no_judge(folder: Path):
+    result = run(folder)
+    assert result.exit_code == 0, result.output
+    for name in ("mnist-conv-vae-z2", "mnist-cgan"):
+        card = verify_files(folder / name)  # still whole, hashes and all
+        assert card.scores is not None
+        assert card.scores.samples == 100
+        assert f"{card.scores.values['sharpness']:.4g}" in result.output.replace("\n", "")
+        load(folder / name)
+    assert read_card(folder / "judges" / "mnist-judge").scores is None
+
+
+def test_json_is_what_the_cards_hold(folder: Path):
+    result = run(folder / "mnist-cgan", folder / "mnist-conv-vae-z2", "--json")
+    assert result.exit_code == 0
+    printed = json.loads(result.stdout)
+    assert printed.keys() == {"mnist-cgan", "mnist-conv-vae-z2"}
+    for name, scores in printed.items():
+        on_card = read_card(folder / name).scores
+        assert on_card is not None
+        assert scores == json.loads(on_card.model_dump_json())
+
+
+def test_scoring_twice_gives_the_same_numbers(folder: Path):
+    first = score_folders([folder / "mnist-conv-vae-z2"], 100, 0)[0]["mnist-conv-vae-z2"]
+    second = score_folders([folder / "mnist-conv-vae-z2"], 100, 0)[0]["mnist-conv-vae-z2"]
+    assert first.values == second.values
+    assert first.real == second.real
+
+
+def test_the_data_set_is_measured_once_for_all_its_models(folder: Path, monkeypatch):
+    calls = []
+    measure = scoring.measure_real
+    monkeypatch.setattr(
+        scoring, "measure_real", lambda *a, **k: calls.append(1) or measure(*a, **k)
+    )
+    shutil.copytree(folder / "mnist-cgan", folder / "another-cgan")
+    score_folders([folder], 100, 0)
+    assert len(calls) == 1
+
+
+def test_a_damaged_checkpoint_does_not_stop_the_others(folder: Path):
+    (folder / "mnist-cgan" / "weights.safetensors").write_bytes(b"short")
+    result = run(folder)
+    assert result.exit_code == 1
+    assert "mnist-cgan: weights.safetensors is truncated" in result.output.replace("\n", " ")
+    assert read_card(folder / "mnist-conv-vae-z2").scores is not None
+    (folder / "mnist-cgan" / "card.json").write_text("{")
+    result = run(folder)
+    assert result.exit_code == 1
+    assert "card.json is not JSON" in result.output.replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    ("path", "sentence"),
+    [
+        ("nothing", "there are no checkpoints in"),
+        ("judges/mnist-judge", "it is a judge: it scores other models"),
+        ("only", "there are only judges"),
+    ],
+)
+def test_what_cannot_be_scored_is_said(folder: Path, path: str, sentence: str):
+    shutil.copytree(folder / "judges", folder / "only" / "judges")
+    result = run(folder / path)
+    assert result.exit_code == 1
+    assert sentence in " ".join(result.output.split())
+
+
+def test_images_of_other_classes_are_refused(folder: Path, halves: Splits, monkeypatch):
+    other = tuple(replace(split, classes=("up", "down")) for split in halves)
+    monkeypatch.setattr(scoring, "load_both", lambda *a: other)
+    result = run(folder / "mnist-cgan")
+    assert result.exit_code == 1
+    assert "pass the folder that it was trained on" in " ".join(result.output.split())
+    assert read_card(folder / "mnist-cgan").scores is None
+
+
+def test_other_images_of_the_same_classes_are_told(folder: Path, halves: Splits, monkeypatch):
+    train = replace(halves[0], images=halves[0].images.flip(0))
+    monkeypatch.setattr(scoring, "load_both", lambda *a: (train, halves[1]))
+    result = run(folder / "mnist-cgan")
+    assert result.exit_code == 0
+    assert "not the images that it was trained on" in " ".join(result.output.split())
+    scores = read_card(folder / "mnist-cgan").scores
+    assert scores is not None
+    assert scores.data_sha256 == train.fingerprint
+
+
+def test_missing_data_is_one_sentence(
+    folder: Path, tiny_recipe, train_run, halves: Splits, monkeypatch
+):
+    monkeypatch.undo()
+    recipe = replace(tiny_recipe("mnist-cgan"), name="a-cgan", dataset="mnist")
+    publish(train_run(recipe), *halves, folder / "a-cgan", folder)
+    result = run(folder / "a-cgan", "--data", folder / "empty")
+    assert result.exit_code == 1
+    assert "failed" in result.output
+    assert "MNIST" in result.output
+
+
+def test_ones_own_pictures(tree: Path, folder: Path, tiny_recipe, train_run, halves: Splits):
+    """Scored with --images, as the model was trained."""
+    train, test = load_images(tree, (1, 8, 8))
+    recipe = replace(tiny_recipe("mnist-gan-r4-z2"), name="mine", dataset="shapes", batch_size=8)
+    *_, last = fit(recipe, train, test, Progress(disable=True))
+    publish(last, train, test, folder / "mine", folder)
+    result = run(folder / "mine", "--images", tree)
+    assert result.exit_code == 0, result.output
+    scores = read_card(folder / "mine").scores
+    assert scores is not None
+    assert scores.judge is None
+    assert scores.values.keys() == {"sharpness", "high_frequency", "diversity", "nearest_training"}
+
+
+# --- the card
+
+
+def test_a_full_disk_leaves_the_card_as_it_was(folder: Path, monkeypatch):
+    from training import checkpoint
+
+    scores = score_folders([folder / "mnist-cgan"], 100, 0)[0]["mnist-cgan"]
+    before = (folder / "mnist-cgan" / "card.json").read_bytes()
+
+    def full(path: Path, blob: bytes) -> None:
+        path.write_bytes(blob[:10])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "_write_synced", full)
+    with pytest.raises(OSError, match="No space left"):
+        add_scores(folder / "mnist-cgan", scores.model_copy(update={"seed": 5}))
+    assert (folder / "mnist-cgan" / "card.json").read_bytes() == before
+    assert not list((folder / "mnist-cgan").glob(".card*"))
+    result = run(folder / "mnist-cgan")
+    assert result.exit_code == 1
+    assert "No space left on device" in result.output
+
+
+def test_scores_need_a_card(tmp_path: Path, folder: Path):
+    scores = score_folders([folder / "mnist-cgan"], 100, 0)[0]["mnist-cgan"]
+    with pytest.raises(CheckpointError, match="no card"):
+        add_scores(tmp_path, scores)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        {"values": {"frechet": float("nan")}},
+        {"judge": {"name": "x", "sha256": "zz", "accuracy": 0.5}},
+        {"judge": {"name": "x", "sha256": "0" * 64, "accuracy": 1.5}},
+        {"foreign": 1},
+    ],
+)
+def test_a_card_with_impossible_scores_is_refused(folder: Path, spoil: dict):
+    score_folders([folder / "mnist-cgan"], 100, 0)
+    path = folder / "mnist-cgan" / "card.json"
+    content = json.loads(path.read_text())
+    content["scores"] |= spoil
+    path.write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match=r"card\.json"):
+        read_card(folder / "mnist-cgan")
