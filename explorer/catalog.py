@@ -101,8 +101,24 @@ def _measured(card: Card) -> list[str]:
                 f"On the test set: squared error **{reconstruction:.1f}** an image, "
                 f"KL **{kl:.1f} nats**."
             )
-    if (agreement := metrics.get("samples/class_agreement")) is not None:
+    return lines + _scored(card)
+
+
+def _scored(card: Card) -> list[str]:
+    """What ``latent-train evaluate`` found, or for a class asked for, what training did."""
+    values = card.scores.values if card.scores else {}
+    lines: list[str] = []
+    if (
+        asked := values.get("class_agreement", card.metrics.get("test/class_agreement"))
+    ) is not None:
+        lines.append(f"The judge reads the class asked for in **{asked:.1%}** of its samples.")
+    if card.scores and card.scores.judge and "inception_score" in values:
+        best = card.scores.real.get("inception_score")
         lines.append(
-            f"A digit classifier reads the digit asked for in **{agreement:.1%}** of its samples."
+            f"Inception Score by a judge (reads {card.scores.judge.accuracy:.2%} of the test "
+            f"images): **{values['inception_score']:.2f}**"
+            + (f"; real images {best:.2f}." if best else ".")
         )
+    if "sharpness" in values:
+        lines.append(f"Samples are **{values['sharpness']:.2f}** times as sharp as real images.")
     return lines

@@ -111,6 +111,9 @@ KEYS: dict[str, Key] = {
         Key("text", "2026", pattern(r".{0,12}", "up to 12 characters")),
         Key("from", 3, integer(0, 999)),
         Key("to", 8, integer(0, 999)),
+        Key("run", "", pattern(r"[A-Za-z0-9._-]{1,100}", "the name of a run")),
+        Key("report", "R1", pattern("R[1-5]", "one of R1 to R5")),
+        Key("row", "", pattern(r"[A-Za-z0-9._-]{1,100}", "the name of a recipe")),
     )
 }
 
@@ -119,6 +122,8 @@ PAGE_KEYS: dict[str, tuple[str, ...]] = {
     "sliders": ("model", "z", "seed", "class"),
     "morph": ("model", "a", "b", "frames", "path", "at", "from", "to"),
     "digits": ("model", "z", "seed", "text", "from", "to", "at"),
+    "reports": ("report", "row"),
+    "training": ("run",),
 }
 """What the link of each page carries."""
 

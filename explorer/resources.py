@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,15 @@ import streamlit as st
 import torch
 from numpy.typing import NDArray
 
-from explorer import catalog, gallery, latent, settings
+from explorer import catalog, gallery, latent, pictures, settings
 from explorer.catalog import Catalog
 from explorer.gallery import Gallery
 from explorer.live import app_service
 from explorer.live.service import DecodeService
+from training import checkpoint as checkpoints
+from training import data
 from training.checkpoint import Card, Checkpoint
+from training.data import ImageData
 
 
 def models() -> Catalog:
@@ -83,6 +87,48 @@ def _codes(
     encoded = [opened.encode(x.float() / 255) for x in _gallery.data.images.split(500)]
     mu, log_var = (torch.cat(part).cpu().numpy() for part in zip(*encoded, strict=True))
     return mu, log_var, _gallery.data.labels.numpy().astype(np.uint8)
+
+
+def originals(card: Card) -> ImageData:
+    """A real test image of each class, of ten at most, for a VAE; raises DataError."""
+    if encodes(card):
+        return _one_of_each(real_images().data)
+    return _originals(settings.data_dir(), card.recipe.dataset, card.image_shape)
+
+
+@st.cache_resource(show_spinner="Reading real images…", max_entries=4)
+def _originals(root: Path, dataset: str, image_shape: tuple[int, int, int]) -> ImageData:
+    return _one_of_each(data.load(root, dataset, "test", image_shape))
+
+
+def _one_of_each(images: ImageData) -> ImageData:
+    _, first = np.unique(images.labels.numpy(), return_index=True)
+    chosen = torch.from_numpy(first[:10])
+    return replace(images, images=images.images[chosen], labels=images.labels[chosen])
+
+
+def draw(
+    name: str, z: latent.Array, weights: latent.Array | None = None, epoch: int | None = None
+) -> pictures.Pixels:
+    """Latents (n, d), with class weights (n, k), as pixels (n, H, W, C), in float32.
+
+    By the weights as shipped, or by those of an ``epoch`` of the timeline. Raises CheckpointError.
+    """
+    return _drawn(name, models().root, _sha256(name), epoch, z, weights)
+
+
+@st.cache_data(show_spinner="Drawing…", max_entries=256)
+def _drawn(
+    name: str,
+    root: Path,
+    sha256: str,
+    epoch: int | None,
+    z: latent.Array,
+    weights: latent.Array | None,
+) -> pictures.Pixels:
+    opened = checkpoint(name) if epoch is None else checkpoints.load(root / name, epoch=epoch)
+    condition = None if weights is None else torch.from_numpy(weights)
+    return pictures.to_pixels(opened.decode(torch.from_numpy(z), condition).cpu().numpy())
 
 
 def code_index(name: str) -> latent.CodeIndex:

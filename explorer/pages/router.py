@@ -5,13 +5,19 @@ from __future__ import annotations
 import streamlit as st
 
 from explorer import catalog, links, resources, settings
-from explorer.pages import digits, map, morph, sliders
+from explorer.pages import digits, map, morph, reports, runs, sliders
 
 PAGES = {
     "map": st.Page(map.page, title="Map", icon=":material/scatter_plot:", default=True),
     "sliders": st.Page(sliders.page, title="Sliders", icon=":material/tune:", url_path="sliders"),
     "morph": st.Page(morph.page, title="Morph", icon=":material/animation:", url_path="morph"),
     "digits": st.Page(digits.page, title="Digits", icon=":material/pin:", url_path="digits"),
+    "reports": st.Page(
+        reports.page, title="Reports", icon=":material/article:", url_path="reports"
+    ),
+    "training": st.Page(
+        runs.page, title="Training", icon=":material/monitoring:", url_path="training"
+    ),
 }
 
 
@@ -20,15 +26,17 @@ def main() -> None:
     st.set_page_config("Latent Explorer", "🧭", layout="wide")
     links.restore()
     page = st.navigation(list(PAGES.values()))
-    found = resources.models()
-    if not found.cards:
-        no_models(found)
-        return
-    choose_model(found)
+    name = next(name for name, one in PAGES.items() if one == page)
+    if "model" in links.PAGE_KEYS[name]:  # the others are about many models
+        found = resources.models()
+        if not found.cards:
+            no_models(found)
+            return
+        choose_model(found)
     if problems := st.session_state["link_problems"]:
         st.warning("Some of this link could not be read and was left out: " + "; ".join(problems))
     page.run()
-    links.publish(next(name for name, one in PAGES.items() if one == page))
+    links.publish(name)
 
 
 def choose_model(found: catalog.Catalog) -> None:

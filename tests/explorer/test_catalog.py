@@ -16,7 +16,7 @@ from streamlit.testing.v1 import AppTest
 from explorer import catalog
 from tests.explorer.conftest import VAE_Z2, make_card, make_checkpoint
 from training import checkpoint, networks
-from training.checkpoint import CheckpointError
+from training.checkpoint import CheckpointError, Judged, Scores
 from training.recipes import ELBO
 from training.specs import ClassifierSpec
 
@@ -141,11 +141,26 @@ def test_a_conditional_models_card_says_what_it_can_be_asked(zoo: Path) -> None:
     card = (
         catalog.scan(zoo)
         .cards["tiny-cgan"]
-        .model_copy(update={"metrics": {"samples/class_agreement": 0.9876}})
+        .model_copy(update={"metrics": {"test/class_agreement": 0.9876}})
     )
     words = catalog.describe(card)
     assert "one of 10 classes" in words
     assert "98.8%" in words
+    assert "sharp" not in words
+    scores = Scores(
+        samples=100,
+        seed=0,
+        values={"class_agreement": 0.9123, "inception_score": 8.766, "sharpness": 0.555},
+        real={"inception_score": 9.871},
+        judge=Judged(name="a judge", sha256="0" * 64, accuracy=0.9961),
+        data_sha256="",
+        device="",
+        seconds=0,
+    )
+    words = catalog.describe(card.model_copy(update={"scores": scores}))
+    for part in ("91.2%", "8.77", "9.87", "99.61%", "0.56"):
+        assert part in words
+    assert "98.8%" not in words  # the full measure counts
 
 
 def test_a_hostile_card_is_told_as_text() -> None:

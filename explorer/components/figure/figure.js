@@ -1,0 +1,111 @@
+/* A Plotly figure in the theme's colours, and its downloads. Python says what is drawn; how it
+ * looks is here. */
+
+const SAVED = { width: 1000, height: 560 }; // CSS pixels of a saved picture, on whatever screen
+
+/* The map's promise, where the map came first: one plotly.js for the whole page. */
+function loadPlotly(path) {
+  window.latentPlotly ??= (async () => {
+    if (!window.Plotly) await import(new URL(path, window.location.href).href);
+    return window.Plotly;
+  })();
+  return window.latentPlotly;
+}
+
+function hasWebGL() {
+  window.latentWebGL ??= Boolean(document.createElement("canvas").getContext("webgl"));
+  return window.latentWebGL;
+}
+
+function buildFigure({ component, root }) {
+  let current = component;
+  let drawn = null;
+  let theme = null;
+  let closed = false;
+
+  const caption = element("figcaption");
+  const surface = element("div", { class: "surface", role: "img", "data-testid": "figure" });
+  const buttons = ["png", "svg"].map((format) => element("button", {
+    type: "button",
+    "data-testid": `figure-${format}`,
+    text: format.toUpperCase(),
+    onclick: () => save(format).catch((error) => showError(root, error.message)),
+  }));
+  root.replaceChildren(element("figure", { class: "chart" }, caption, surface,
+    element("div", { class: "saves" }, ...buttons)));
+
+  /* Data and layout as Plotly wants them; a fresh copy, as Plotly writes into what it is given. */
+  function content() {
+    const { data, layout } = JSON.parse(current.data.figure);
+    if (!hasWebGL()) {
+      for (const trace of data) trace.type = trace.type.replace(/gl$/, "");
+    }
+    return { data, layout: { height: 340, ...layout, template: look(root) } };
+  }
+
+  async function draw() {
+    const Plotly = await loadPlotly(current.data.plotly);
+    if (closed) return;
+    const { data, layout } = content();
+    // On a touch screen a finger scrolls the page; it must not be caught to zoom.
+    if (window.matchMedia("(pointer: coarse)").matches) layout.dragmode = false;
+    drawn = await Plotly.react(surface, data, layout, { responsive: true, displayModeBar: false });
+    if (closed) Plotly.purge(surface);
+    else surface.dataset.ready = "true";
+  }
+
+  async function save(format) {
+    const Plotly = await loadPlotly(current.data.plotly);
+    const { data, layout } = content();
+    const { file, title } = current.data;
+    const named = { ...layout, height: undefined, title: { text: title, x: 0.02 } };
+    named.margin = { ...layout.template.layout.margin, t: 90 };
+    await Plotly.downloadImage(
+      { data, layout: named },
+      { ...SAVED, format, filename: file, scale: format === "png" ? 2 : 1 },
+    );
+  }
+
+  return {
+    update(component) {
+      const same = current.data.figure === component.data.figure;
+      current = component;
+      const { title, alt } = component.data;
+      caption.textContent = title;
+      surface.setAttribute("aria-label", `${title}. ${alt}`);
+      buttons.forEach((button) =>
+        button.setAttribute("aria-label", `${button.textContent} of ${title}`));
+      const ink = getComputedStyle(root).color;
+      if (drawn && same && theme === ink) return undefined;
+      theme = ink;
+      return draw().catch((error) => showError(root, error.message));
+    },
+    close() {
+      closed = true;
+      if (drawn) window.Plotly.purge(surface);
+    },
+  };
+}
+
+/* Colours and fonts of the page, as Plotly's defaults. */
+function look(root) {
+  const style = getComputedStyle(root);
+  const [ink, faint, paper] = ["text-color", "border-color", "background-color"].map((name) =>
+    style.getPropertyValue(`--st-${name}`).trim());
+  const axis = { color: ink, gridcolor: faint, zerolinecolor: faint, automargin: true };
+  const layout = {
+    paper_bgcolor: paper,
+    plot_bgcolor: paper,
+    font: { color: ink, family: style.fontFamily, size: 13 },
+    margin: { l: 40, r: 10, t: 10, b: 30 },
+    hoverlabel: { bgcolor: paper, bordercolor: faint, font: { color: ink } },
+    legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" },
+    xaxis: axis,
+    yaxis: axis,
+    annotationdefaults: { font: { color: ink } },
+    shapedefaults: { line: { color: ink } },
+  };
+  return { layout, data: { bar: [{ error_y: { color: ink } }] } };
+}
+
+export default instances(buildFigure);
