@@ -14,6 +14,7 @@ Table = list[dict[str, Any]]
 MAIN_METRICS = ("total", "kl", "jsd", "emd")
 MAIN_SCORES = ("inception_score", "frechet", "class_agreement")
 REAL = "real test images"
+BETTER = {"higher": "higher", "lower": "lower", "real": "as real images"}
 
 
 def overview(systems: Sequence[Row], problems: Mapping[str, str]) -> Table:
@@ -69,7 +70,7 @@ def scored(card: Card) -> Table:
                 "score": score_title(name),
                 "this model": score(scores.values, name),
                 REAL: score(scores.real, name),
-                "better": known.better if known else "",
+                "better": BETTER[known.better] if known else "",
                 "what it says": known.says if known else "",
             }
         )

@@ -60,3 +60,12 @@ def test_nothing_unpickles():
     for path in modules("training/**/*.py", "explorer/**/*.py"):
         assert packages(path).isdisjoint({"pickle", "dill", "joblib"})
         assert "torch.load(" not in path.read_text()
+        if path.name != "inception.py":
+            assert "torch.serialization" not in path.read_text()
+
+
+def test_the_one_foreign_file_is_read_by_the_reader_for_tensors_after_its_hash():
+    """InceptionV3's weights are published as a pickle: of that file alone, tensors alone."""
+    source = (ROOT / "training" / "inception.py").read_text()
+    assert source.count("torch.serialization.load(") == source.count("weights_only=True") == 1
+    assert source.index("hexdigest() != SHA256") < source.index("torch.serialization.load(")

@@ -344,7 +344,7 @@ def test_scores_stand_beside_those_of_real_images(cards: dict[str, Card]) -> Non
     inception, sharpness = tables.scored(cards["mnist-conv-vae-z2"])
     assert (inception["this model"], inception[tables.REAL]) == ("5.125 ± 0.25", "9.75 ± 0.02")
     assert (sharpness["this model"], sharpness[tables.REAL]) == ("0.5", "1")
-    assert (inception["better"], sharpness["better"]) == ("higher", "real")
+    assert (inception["better"], sharpness["better"]) == ("higher", "as real images")
 
 
 def test_inception_scores_are_the_reports_and_ours(cards: dict[str, Card]) -> None:

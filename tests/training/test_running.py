@@ -40,7 +40,7 @@ runner = CliRunner()
 def record(**changes: Any) -> Running:
     settings: dict[str, Any] = {
         "name": "a-run",
-        "title": "A run, z=2 – naïve",
+        "title": "A run, z=2, naïve",
         "epochs": 3,
         "images_total": 300,
         "started": START,
