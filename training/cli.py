@@ -394,7 +394,8 @@ def _train(
     from training.judge import judge_for
     from training.loop import fit as fit_recipe
     from training.resume import ResumeError, Saver, check, settings_of, state_path
-    from training.running import Board, path_of, shown_in_app
+    from training.running import Board, path_of
+    from training.watch import shown_in_app
 
     state = state_path(folder)
     settings = settings_of(recipe, seed, train.fingerprint, world.size)

@@ -1,4 +1,4 @@
-"""What a run shows of itself while it trains: a record beside its checkpoint, and the app on it.
+"""What a run shows of itself while it trains: a record beside its checkpoint.
 
 The record is there to be looked at: nothing that trains reads it but the curves that ``--resume``
 draws on, and training goes on where it cannot be written. It is replaced as a whole, so a reader
@@ -7,21 +7,12 @@ finds one of two records, never half of one.
 
 from __future__ import annotations
 
-import http.client
 import math
-import os
-import socket
-import subprocess
-import sys
-import tempfile
 import time
-import webbrowser
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 from rich.markup import escape
@@ -35,11 +26,6 @@ if TYPE_CHECKING:
 SUFFIX = ".running.json"
 MAX_BYTES = 1 << 20
 MAX_POINTS = 500
-HOST = "127.0.0.1"
-START_SECONDS = 60
-"""How long the app may take to start."""
-END_SECONDS = 5
-"""How long it may take to end before it is killed."""
 
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$")]
@@ -266,80 +252,3 @@ def published(path: Path, record: Running) -> Path | None:
     # File systems round down to two seconds at most.
     begun = record.started.timestamp() - 2
     return newest if changed(newest / "card.json") >= begun else None
-
-
-@contextmanager
-def shown_in_app(checkpoints: Path, name: str) -> Iterator[None]:
-    """Show the run called ``name`` in the explorer, a process of its own, until the block ends.
-
-    Where the explorer cannot be started, a sentence says so, and the block runs all the same.
-    """
-    with tempfile.TemporaryFile() as log, ExitStack() as stack:
-        try:
-            with console.status("Starting the app"):
-                url = f"{_start_app(checkpoints, log, stack)}/training?run={name}"
-        except OSError as error:
-            console.print(
-                f"[yellow]Warning:[/] the app cannot be started ({escape(str(error))}): "
-                "training goes on without it."
-            )
-        else:
-            console.print(f"Watch it at {url}", soft_wrap=True)
-            if _has_display():
-                webbrowser.open(url)
-        yield
-
-
-def _start_app(checkpoints: Path, log: IO[bytes], stack: ExitStack) -> str:
-    """Start the explorer until ``stack`` unwinds; its address, once it answers, or an OSError."""
-    with socket.socket() as free:
-        free.bind((HOST, 0))
-        port = free.getsockname()[1]
-    options = ["--checkpoints", str(checkpoints.resolve()), "--port", str(port), "--no-browser"]
-    child = subprocess.Popen(
-        [sys.executable, "-m", "explorer.cli", *options, "--until-eof"],
-        cwd=Path(__file__).resolve().parent.parent,
-        stdin=subprocess.PIPE,  # it closes when this process dies, however it does
-        stdout=subprocess.DEVNULL,
-        stderr=log,
-        start_new_session=True,  # Ctrl-C is for the training, which then ends the app
-    )
-    stack.callback(_end, child)
-    deadline = time.monotonic() + START_SECONDS
-    while not _answers(port):
-        if child.poll() is not None:
-            log.seek(0)
-            words = log.read().decode(errors="replace").strip()
-            raise ChildProcessError(words.splitlines()[-1] if words else "it ended at once")
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"no answer in {START_SECONDS} seconds")
-        time.sleep(0.1)
-    return f"http://{HOST}:{port}"
-
-
-def _answers(port: int) -> bool:
-    connection = http.client.HTTPConnection(HOST, port, timeout=2)
-    try:
-        connection.request("GET", "/_stcore/health")
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
-
-
-def _has_display() -> bool:
-    """Whether a browser can open a window here."""
-    if sys.platform in ("darwin", "win32"):
-        return True
-    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
-
-
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """Ask a process to end, wait for it, and kill it where it does not."""
-    child.terminate()
-    try:
-        child.wait(END_SECONDS)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        child.wait()

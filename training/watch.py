@@ -1,0 +1,103 @@
+"""The app beside a run: a process of its own, which never outlives the training."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import webbrowser
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO
+
+from rich.markup import escape
+
+from training.console import console
+
+HOST = "127.0.0.1"
+START_SECONDS = 60
+"""How long the app may take to start."""
+END_SECONDS = 5
+"""How long it may take to end before it is killed."""
+
+
+@contextmanager
+def shown_in_app(checkpoints: Path, name: str) -> Iterator[None]:
+    """Show the run called ``name`` in the explorer, a process of its own, until the block ends.
+
+    Where the explorer cannot be started, a sentence says so, and the block runs all the same.
+    """
+    with tempfile.TemporaryFile() as log, ExitStack() as stack:
+        try:
+            with console.status("Starting the app"):
+                url = f"{_start_app(checkpoints, log, stack)}/training?run={name}"
+        except OSError as error:
+            console.print(
+                f"[yellow]Warning:[/] the app cannot be started ({escape(str(error))}): "
+                "training goes on without it."
+            )
+        else:
+            console.print(f"Watch it at {url}", soft_wrap=True)
+            if _has_display():
+                webbrowser.open(url)
+        yield
+
+
+def _start_app(checkpoints: Path, log: IO[bytes], stack: ExitStack) -> str:
+    """Start the explorer until ``stack`` unwinds; its address, once it answers, or an OSError."""
+    with socket.socket() as free:
+        free.bind((HOST, 0))
+        port = free.getsockname()[1]
+    options = ["--checkpoints", str(checkpoints.resolve()), "--port", str(port), "--no-browser"]
+    child = subprocess.Popen(
+        [sys.executable, "-m", "explorer.cli", *options, "--until-eof"],
+        cwd=Path(__file__).resolve().parent.parent,
+        stdin=subprocess.PIPE,  # it closes when this process dies, however it does
+        stdout=subprocess.DEVNULL,
+        stderr=log,
+        start_new_session=True,  # Ctrl-C is for the training, which then ends the app
+    )
+    stack.callback(_end, child)
+    deadline = time.monotonic() + START_SECONDS
+    while not _answers(port):
+        if child.poll() is not None:
+            log.seek(0)
+            words = log.read().decode(errors="replace").strip()
+            raise ChildProcessError(words.splitlines()[-1] if words else "it ended at once")
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"no answer in {START_SECONDS} seconds")
+        time.sleep(0.1)
+    return f"http://{HOST}:{port}"
+
+
+def _answers(port: int) -> bool:
+    connection = http.client.HTTPConnection(HOST, port, timeout=2)
+    try:
+        connection.request("GET", "/_stcore/health")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _has_display() -> bool:
+    """Whether a browser can open a window here."""
+    if sys.platform in ("darwin", "win32"):
+        return True
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """Ask a process to end, wait for it, and kill it where it does not."""
+    child.terminate()
+    try:
+        child.wait(END_SECONDS)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
