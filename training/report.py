@@ -27,7 +27,7 @@ REPORTS = ("R1", "R2", "R3", "R4", "R5")
 FIGURES: dict[str, str] = {
     "R1": "1, 2, 5, 6, 9, 10, 19 to 21, 23, 29, 31",
     "R2": "1.1, 1.2, 1.6, 1.7",
-    "R3": "without numbers",
+    "R3": "all three, which have no numbers",
     "R4": "15, 22, 29, 36, 43, 50",
     "R5": "1, 4, 7, 10",
 }

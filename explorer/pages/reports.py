@@ -11,7 +11,7 @@ import streamlit as st
 from explorer import catalog, figures, resources, tables
 from explorer.pages import parts, report_pictures
 from training.checkpoint import Card, CheckpointError
-from training.report import REPORTED, REPORTS, Row, rows
+from training.report import FIGURES, REPORTED, REPORTS, Row, rows
 
 SUBJECTS = {
     "R1": "VAE, DCGAN and WGAN on MNIST and CIFAR-10",
@@ -40,6 +40,7 @@ def page() -> None:
     )
     report = st.session_state["report"]
     st.subheader(f"{report}: {SUBJECTS[report]}")
+    st.caption(f"Loss figures of the report that are made anew here: {FIGURES[report]}.")
     found = resources.models()
     systems = rows(found.cards, report)
     _table(tables.overview(systems, found.problems), f"Every system of {report}")

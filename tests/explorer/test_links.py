@@ -31,6 +31,7 @@ GOOD: dict[str, list[tuple[Any, str | None]]] = {
     "to": [(0, "0"), (9, "9")],
     "report": [("R3", "R3"), ("R5", "R5")],
     "row": [("mnist-cgan", "mnist-cgan"), ("A.b_c-9", "A.b_c-9")],
+    "run": [("mnist-cgan", "mnist-cgan"), ("A.b_c-9", "A.b_c-9")],
 }
 GOOD["b"] = GOOD["a"]
 
@@ -77,6 +78,7 @@ BAD: dict[str, list[str]] = {
     "to": ["-1", "1000", "x"],
     "report": ["", "R0", "R6", "r1", "R12", "3"],
     "row": ["", "a b", "../up", "a/b", "ü", "x" * 101],
+    "run": ["", "a b", "../up", "a/b", "ü", "x" * 101],
 }
 BAD["b"] = BAD["a"]
 

@@ -333,6 +333,24 @@ def test_a_checkpoint_that_is_being_replaced_is_no_error(
     assert pictures(again(app)) == ["Drawn from fixed noise, after 250 images"]
 
 
+def test_a_checkpoint_that_goes_while_it_is_read_is_no_error(
+    open_page: Open, put: Put, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put()
+    put_checkpoint(root / "a-run")
+    load = runs.load
+
+    def going(folder: Path) -> checkpoint.Checkpoint:
+        opened = load(folder)
+        (folder / "samples.png").unlink()
+        return opened
+
+    monkeypatch.setattr(runs, "load", going)
+    app = open_page()
+    assert not app.error
+    assert len(figures(app)) == 2
+
+
 def test_the_newest_run_is_shown_and_another_can_be_chosen(
     open_page: Open, put: Put, root: Path
 ) -> None:
