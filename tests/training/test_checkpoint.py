@@ -117,9 +117,11 @@ def test_a_card_of_this_version_still_validates(tiny_checkpoints):
     assert content.keys() == {
         "schema_version", "recipe", "classes", "latent_dim", "num_classes", "image_shape",
         "image_range", "parameters", "seed", "epochs", "images_seen", "seconds", "device",
-        "data_sha256", "libraries", "created", "metrics", "judge", "notes", "files",
+        "data_sha256", "libraries", "created", "metrics", "scores", "judge", "notes", "files",
     }  # fmt: skip
     assert Card.model_validate(content).model_dump(mode="json") == content
+    del content["scores"]  # cards written before there were scores
+    assert Card.model_validate(content).scores is None
 
 
 # --- decode, encode, classify

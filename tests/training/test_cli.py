@@ -215,7 +215,7 @@ def test_a_full_disk_is_said_and_keeps_the_old_checkpoint(fit, tmp_path, monkeyp
     assert "No space left on device" in text(result)
     assert "untouched" in text(result)
     assert load(tmp_path / "runs" / VAE).card.seed == 0
-    assert left(tmp_path / "runs") == [VAE, f"{VAE}.state"]
+    assert left(tmp_path / "runs") == [VAE, f"{VAE}.running.json", f"{VAE}.state"]
 
 
 def ctrl_c(*_: object) -> None:
@@ -254,7 +254,7 @@ def test_ctrl_c_anywhere_leaves_a_checkpoint(
     assert "Stopping" in result.output
     assert f"Stopped after {epochs} of 50 epochs." in text(result)
     assert load(tmp_path / "runs" / VAE).card.epochs == epochs
-    assert left(tmp_path / "runs") == [VAE, f"{VAE}.state"]
+    assert left(tmp_path / "runs") == [VAE, f"{VAE}.running.json", f"{VAE}.state"]
 
 
 def test_ctrl_c_before_the_first_step_writes_nothing(fit, tmp_path, monkeypatch):
@@ -276,7 +276,7 @@ def test_a_second_ctrl_c_gives_the_epoch_up_and_keeps_the_last_checkpoint(
     result = fit(VAE, "--epochs", "50")
     assert result.exit_code == 130, result.output
     assert load(tmp_path / "runs" / VAE).card.epochs == 1
-    assert left(tmp_path / "runs") == [VAE, f"{VAE}.state"]
+    assert left(tmp_path / "runs") == [VAE, f"{VAE}.running.json", f"{VAE}.state"]
 
 
 def test_an_interrupted_run_does_not_replace_a_better_checkpoint(fit, tmp_path, monkeypatch):
@@ -392,7 +392,7 @@ def test_sigint_to_a_real_process_leaves_a_checkpoint_and_no_traceback(tree, tmp
     assert "Traceback" not in output
     assert "Stopp" in output
     assert load(out / VAE).card.epochs >= 1
-    assert left(out) == [VAE, f"{VAE}.state"]
+    assert left(out) == [VAE, f"{VAE}.running.json", f"{VAE}.state"]
 
 
 @pytest.fixture

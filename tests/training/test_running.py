@@ -18,7 +18,7 @@ from rich.progress import Progress
 from typer.testing import CliRunner, Result
 
 from tests.training.children import at_call, begin, ctrl_c, end, kill_9
-from training import checkpoint, cli, loop, resume, running
+from training import checkpoint, cli, loop, resume, running, watch
 from training.cli import app
 from training.data import ImageData
 from training.devices import World
@@ -561,10 +561,11 @@ def test_a_folder_in_the_records_place_does_not_stop_the_training(command, path,
     assert checkpoint.load(tmp_path / "runs" / VAE).card.epochs == 3
 
 
-def test_only_the_first_process_keeps_a_record(tiny_recipe, halves: Splits, tmp_path):
+def test_only_the_first_process_keeps_a_record(tiny_recipe, halves: Splits, tmp_path, monkeypatch):
     class Second(World):
         rank = 1  # type: ignore[assignment]
 
+    monkeypatch.setattr(watch, "shown_in_app", lambda *_: pytest.fail("opened the app"))
     for world, left in ((Second(), []), (World(), [VAE, f"{VAE}.running.json", f"{VAE}.state"])):
         cli._train(
             tiny_recipe(VAE),
@@ -575,7 +576,7 @@ def test_only_the_first_process_keeps_a_record(tiny_recipe, halves: Splits, tmp_
             0,
             resume=False,
             tensorboard=None,
-            watch=world.rank == 1,  # nor does it open the app
+            watch=world.rank == 1,
             world=world,
         )
         assert sorted(one.name for one in tmp_path.iterdir()) == left
