@@ -16,9 +16,11 @@ from explorer.gallery import Gallery
 from explorer.live import app_service
 from explorer.live.service import DecodeService
 from training import checkpoint as checkpoints
-from training import data
+from training import data, running
 from training.checkpoint import Card, Checkpoint
 from training.data import ImageData
+
+Stamp = tuple[tuple[str, float], ...]
 
 
 def models() -> Catalog:
@@ -28,7 +30,7 @@ def models() -> Catalog:
 
 
 @st.cache_data(show_spinner=False, max_entries=4)
-def _catalog(root: Path, stamp: float) -> Catalog:
+def _catalog(root: Path, stamp: Stamp) -> Catalog:
     return catalog.scan(root)
 
 
@@ -60,7 +62,7 @@ def real_images() -> Gallery:
 
 
 @st.cache_resource(show_spinner="Reading the digits…", max_entries=2)
-def _gallery(root: Path, stamp: float) -> Gallery:
+def _gallery(root: Path, stamp: Stamp) -> Gallery:
     return gallery.open_gallery(root)
 
 
@@ -141,11 +143,16 @@ def _code_index(name: str, sha256: str, source: str) -> latent.CodeIndex:
     return latent.index_codes(codes(name)[0])
 
 
-def _stamp(folder: Path) -> float:
-    """Changes when a file or folder directly inside ``folder`` does."""
+def _stamp(folder: Path) -> Stamp:
+    """Changes when a file or folder directly inside ``folder`` does.
+
+    What a run under way writes every second is left out.
+    """
     if not folder.is_dir():
-        return 0.0
-    return max(map(_changed, [folder, *folder.iterdir(), *folder.glob("*/card.json")]))
+        return ()
+    inside = (*folder.iterdir(), *folder.glob("*/card.json"))
+    seen = [one for one in inside if one.suffix != ".state" and running.SUFFIX not in one.name]
+    return tuple(sorted((str(one), _changed(one)) for one in seen))
 
 
 def _changed(path: Path) -> float:
