@@ -3,8 +3,8 @@
 A checkpoint is a folder: ``card.json`` says what is in it, with size and SHA-256 of every other
 file; ``weights.safetensors`` holds the inference weights in float16; ``history.json`` the loss
 parts per epoch; ``atlas.safetensors`` the test set's codes; ``samples.png`` a picture. Where the
-recipe asks for them, ``batches.safetensors`` holds the loss parts per batch and
-``timeline/epoch-<n>.safetensors`` the weights after epoch n.
+recipe asks for them, ``batches.safetensors`` holds the loss parts per batch (of many, one in so
+many) and ``timeline/epoch-<n>.safetensors`` the weights after epoch n.
 
 Nothing is ever unpickled. Folders appear whole or not at all, and nothing of a folder reaches a
 network before its size, hash, schema, tensor names, shapes and finiteness have been checked.
@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import torch
 from pydantic import (
@@ -40,9 +41,14 @@ from training import networks
 from training.recipes import Recipe
 from training.specs import ClassifierSpec, GANSpec
 
+if TYPE_CHECKING:
+    from training.onnx_files import AnyCard
+
 SCHEMA_VERSION = 2
 MAX_CARD_BYTES = 1 << 20
 MAX_FILE_BYTES = 512 << 20
+MOST_BATCHES = 5_000
+"""Batches whose losses a checkpoint keeps, at most: more than twice what a screen shows."""
 
 WEIGHT_TYPES = {torch.float16, torch.bfloat16, torch.float32}
 
@@ -164,6 +170,32 @@ class Card(BaseModel):
         """The recipe's family: vae, gan, cgan, wgan, wgan-gp or classifier."""
         return self.recipe.family
 
+    @property
+    def title(self) -> str:
+        """The name people read."""
+        return self.recipe.title
+
+    @property
+    def dataset(self) -> str:
+        """Name of the data set it was trained on."""
+        return self.recipe.dataset
+
+    @property
+    def mixes_classes(self) -> bool:
+        """Whether `decode` can be asked for something between two classes."""
+        return self.num_classes > 0
+
+    @property
+    def weights_sha256(self) -> str:
+        """SHA-256 of the weights as shipped."""
+        return self.files["weights.safetensors"].sha256
+
+    @property
+    def timeline(self) -> list[int]:
+        """Epochs whose weights are in the folder: `load` opens them by ``epoch``."""
+        epochs = sorted(self.recipe.timeline)
+        return [epoch for epoch in epochs if timeline_name(epoch) in self.files]
+
     @model_validator(mode="after")
     def _agrees_with_recipe(self) -> Card:
         spec = self.recipe.network
@@ -202,40 +234,11 @@ class Checkpoint:
         """
         if isinstance(self.network, networks.Classifier):
             raise ValueError(f"{self.card.name} is a classifier: it reads images, it draws none")
-        if z.ndim != 2 or z.shape[1] != self.card.latent_dim:
-            raise ValueError(
-                f"{self.card.name} wants z of shape (n, {self.card.latent_dim}), "
-                f"not {tuple(z.shape)}"
-            )
-        if not torch.isfinite(z).all():
-            raise ValueError("z holds NaN or infinity")
-        z = z.to(self.device, torch.float32)
-        return self.network.decode(z, self._condition(y, len(z)))
-
-    def _condition(self, y: Tensor | None, n: int) -> Tensor | None:
-        classes = self.card.num_classes
-        if not classes:
-            if y is not None:
-                raise ValueError(f"{self.card.name} is unconditional: it takes no class")
-            return None
-        if y is None:
-            raise ValueError(f"{self.card.name} is conditional: say which class")
-        if y.dtype == torch.bool or y.is_complex():
-            raise ValueError(f"classes must be integers or float weights, not {y.dtype}")
-        if y.ndim == 1 and not y.is_floating_point():
-            return self._one_hot(y.long(), n)
-        weights = y.to(self.device, torch.float32)
-        if weights.shape != (n, classes):
-            raise ValueError(f"class weights must be ({n}, {classes}), not {tuple(y.shape)}")
-        if not ((weights >= 0).all() and ((weights.sum(1) - 1).abs() < 1e-3).all()):
-            raise ValueError("class weights must not be negative and must sum to 1")
-        return weights
-
-    def _one_hot(self, y: Tensor, n: int) -> Tensor:
-        classes = self.card.num_classes
-        if len(y) != n or (y < 0).any() or (y >= classes).any():
-            raise ValueError(f"unknown class: {n} integers from 0 to {classes - 1} are wanted")
-        return nn.functional.one_hot(y, classes).to(self.device, torch.float32)
+        require_latents(self.card, z)
+        weights = class_weights(self.card, y, len(z))
+        return self.network.decode(
+            z.to(self.device, torch.float32), None if weights is None else weights.to(self.device)
+        )
 
     @torch.inference_mode()
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -271,38 +274,68 @@ class Checkpoint:
         return tensors
 
     def timeline(self) -> list[int]:
-        """Epochs whose weights are in the folder: `load` opens them by ``epoch``."""
-        epochs = sorted(self.card.recipe.timeline)
-        return [epoch for epoch in epochs if timeline_name(epoch) in self.card.files]
+        """The card's: epochs whose weights are in the folder."""
+        return self.card.timeline
 
-    def batch_losses(self) -> dict[str, Tensor]:
-        """Loss parts per batch, float32 (batches,), verified; empty where they were not kept."""
+    def batch_losses(self) -> tuple[int, dict[str, Tensor]]:
+        """Every how many-th batch was kept, and the loss parts of those, float32 (n,), verified.
+
+        No parts where none were kept.
+        """
         if "batches.safetensors" not in self.card.files:
-            return {}
+            return 1, {}
         losses = _safetensors(self.folder, "batches.safetensors", self.card)
+        every = losses.pop("every", torch.empty(0))
+        if every.shape != () or every.is_floating_point() or every < 1:
+            raise CheckpointError(self.folder, "batches.safetensors: every is no number")
         for name, values in losses.items():
             if values.ndim != 1 or values.dtype != torch.float32:
                 raise CheckpointError(self.folder, f"batches.safetensors: {name} is not a list")
-        return losses
+        return int(every), losses
 
     def history(self) -> History:
-        """Loss parts per epoch: {"train": {part: [...]}, "test": {part: [...]}}, verified."""
-        blob = _verified(self.folder, "history.json", self.card)
-        try:
-            history = TypeAdapter(dict[str, dict[str, list[FiniteFloat]]]).validate_json(blob)
-        except ValidationError as error:
-            _refuse_invalid(self.folder, "history.json", error)
-        if history.keys() != {"train", "test"}:
-            raise CheckpointError(self.folder, "history.json must hold train and test")
-        for split, parts in history.items():
-            for name, values in parts.items():
-                if len(values) != self.card.epochs:
-                    raise CheckpointError(
-                        self.folder,
-                        f"history.json has {len(values)} values for {split} {name}, "
-                        f"not one for each of {self.card.epochs} epochs",
-                    )
-        return history
+        """`read_history` of this checkpoint."""
+        return read_history(self.folder, self.card)
+
+
+def require_latents(card: AnyCard, z: Tensor) -> None:
+    """Raise ValueError where ``z`` is not a finite (n, d) of the model's d."""
+    if z.ndim != 2 or z.shape[1] != card.latent_dim:
+        raise ValueError(
+            f"{card.name} wants z of shape (n, {card.latent_dim}), not {tuple(z.shape)}"
+        )
+    if not torch.isfinite(z).all():
+        raise ValueError("z holds NaN or infinity")
+
+
+def class_weights(card: AnyCard, y: Tensor | None, n: int) -> Tensor | None:
+    """Class weights float32 (n, k) for classes (n,) or class weights (n, k).
+
+    None where the model is unconditional. Raises ValueError for what the model does not take.
+    """
+    classes = card.num_classes
+    if not classes:
+        if y is not None:
+            raise ValueError(f"{card.name} is unconditional: it takes no class")
+        return None
+    if y is None:
+        raise ValueError(f"{card.name} is conditional: say which class")
+    if y.dtype == torch.bool or y.is_complex():
+        raise ValueError(f"classes must be integers or float weights, not {y.dtype}")
+    if y.ndim == 1 and not y.is_floating_point():
+        return _one_hot(y.long(), n, classes)
+    weights = y.to(torch.float32)
+    if weights.shape != (n, classes):
+        raise ValueError(f"class weights must be ({n}, {classes}), not {tuple(y.shape)}")
+    if not ((weights >= 0).all() and ((weights.sum(1) - 1).abs() < 1e-3).all()):
+        raise ValueError("class weights must not be negative and must sum to 1")
+    return weights
+
+
+def _one_hot(y: Tensor, n: int, classes: int) -> Tensor:
+    if len(y) != n or (y < 0).any() or (y >= classes).any():
+        raise ValueError(f"unknown class: {n} integers from 0 to {classes - 1} are wanted")
+    return nn.functional.one_hot(y, classes).to(torch.float32)
 
 
 def _check_atlas(folder: Path, card: Card, tensors: dict[str, Tensor]) -> None:
@@ -313,14 +346,16 @@ def _check_atlas(folder: Path, card: Card, tensors: dict[str, Tensor]) -> None:
 
     n, d = tensors.get("labels", torch.empty(0)).numel(), card.latent_dim
     k = tensors.get("pca_variance", torch.empty(0)).numel()
-    shapes = {
+    of_codes = {
         "mu": (n, d),
-        "log_var": (n, d),
         "labels": (n,),
+        "kl": (d,),
         "pca_mean": (d,),
         "pca_components": (k, d),
         "pca_variance": (k,),
     }
+    of_samples = {"labels": (n,), "pca": (n, 2), "pca_share": (2,), "effect": (d,)}
+    shapes = of_codes if card.family == "vae" else of_samples
     if missing := sorted(shapes.keys() - tensors.keys()):
         refuse(f"tensor {missing[0]} is missing")
     if foreign := sorted(tensors.keys() - shapes.keys() - {"umap"}):
@@ -385,7 +420,7 @@ def save(
     if atlas:
         files["atlas.safetensors"] = save_tensors({k: v.contiguous() for k, v in atlas.items()})
     if batch_losses:
-        files["batches.safetensors"] = save_tensors(batch_losses)
+        files["batches.safetensors"] = save_tensors(thinned(batch_losses))
     files |= {timeline_name(epoch): save_tensors(old) for epoch, old in timeline.items()}
     entries = {
         name: FileEntry(size=len(blob), sha256=hashlib.sha256(blob).hexdigest())
@@ -393,6 +428,15 @@ def save(
     }
     card = card.model_copy(update={"files": entries})
     files["card.json"] = card.model_dump_json(indent=1).encode() + b"\n"
+    write_folder(folder, files)
+    return card
+
+
+def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write files as ``folder``, replacing it: all of them, or it stays as it was.
+
+    A kill between leaves what `recover` finds. Raises OSError where the disk refuses.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     recover(folder)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.new-", dir=folder.parent))
@@ -400,10 +444,9 @@ def save(
         temporary.chmod(0o755)  # mkdtemp gives 0700; a checkpoint is as readable as its folder
         for name, blob in files.items():
             _write_synced(temporary / name, blob)
-        _replace_folder(temporary, folder)
+        replace_folder(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return card
 
 
 def add_scores(folder: Path, scores: Scores) -> Card:
@@ -425,6 +468,13 @@ def add_scores(folder: Path, scores: Scores) -> Card:
     return card
 
 
+def thinned(losses: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Losses per batch, of so many that `MOST_BATCHES` are left; ``every`` says of how many one."""
+    every = max(math.ceil(max(map(len, losses.values())) / MOST_BATCHES), 1)
+    kept = {name: values[::every].contiguous() for name, values in losses.items()}
+    return kept | {"every": torch.tensor(every)}
+
+
 def timeline_name(epoch: int) -> str:
     """Name, inside the folder, of the weights after ``epoch``."""
     return f"timeline/epoch-{epoch:04}.safetensors"
@@ -438,7 +488,7 @@ def _write_synced(path: Path, blob: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _replace_folder(new: Path, target: Path) -> None:
+def replace_folder(new: Path, target: Path) -> None:
     """Rename ``new`` to ``target``; a folder already there is moved aside first, then deleted."""
     old = _aside(target)
     try:
@@ -477,15 +527,11 @@ def partial(folder: Path) -> Path:
 def read_card(folder: Path | str) -> Card:
     """Read and validate ``folder/card.json``; no other file is opened."""
     folder = Path(folder)
-    if not (folder / "card.json").exists():
-        raise CheckpointError(folder, "there is no card.json: not a checkpoint folder")
-    blob = _read(folder, "card.json", MAX_CARD_BYTES)
-    if len(blob) > MAX_CARD_BYTES:
-        raise CheckpointError(folder, f"card.json is larger than {MAX_CARD_BYTES} bytes")
-    try:
-        content: Any = json.loads(blob, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(folder, f"card.json is not JSON: {error}") from error
+    content = card_content(folder)
+    if isinstance(content, dict) and content.get("format") == "onnx":
+        raise CheckpointError(
+            folder, "it is an ONNX decoder, which the app shows and `latent-train verify` checks"
+        )
     version = content.get("schema_version") if isinstance(content, dict) else None
     if type(version) is not int or version < 1:
         raise CheckpointError(folder, "card.json has no schema_version: not made by latent-train")
@@ -504,17 +550,56 @@ def read_card(folder: Path | str) -> Card:
     try:
         return Card.model_validate(content)
     except ValidationError as error:
-        _refuse_invalid(folder, "card.json", error)
+        refuse_invalid(folder, "card.json", error)
+
+
+def card_content(folder: Path) -> Any:
+    """The JSON in ``folder/card.json``, unvalidated; raises CheckpointError."""
+    if not (folder / "card.json").exists():
+        raise CheckpointError(folder, "there is no card.json: not a checkpoint folder")
+    blob = read_inside(folder, "card.json", MAX_CARD_BYTES)
+    if len(blob) > MAX_CARD_BYTES:
+        raise CheckpointError(folder, f"card.json is larger than {MAX_CARD_BYTES} bytes")
+    try:
+        return json.loads(blob, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(folder, f"card.json is not JSON: {error}") from error
 
 
 def _refuse_constant(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not a number")
 
 
-def _refuse_invalid(folder: Path, name: str, error: ValidationError) -> NoReturn:
+def refuse_invalid(folder: Path, name: str, error: ValidationError) -> NoReturn:
+    """Raise CheckpointError for the first thing that is wrong in a JSON file."""
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"]) or "its top level"
     raise CheckpointError(folder, f"{name} is invalid at {where}: {first['msg']}") from error
+
+
+def read_history(folder: Path, card: Card) -> History:
+    """Loss parts per epoch: {"train": {part: [...]}, "test": {part: [...]}}, verified."""
+    blob = _verified(folder, "history.json", card)
+    try:
+        history = TypeAdapter(dict[str, dict[str, list[FiniteFloat]]]).validate_json(blob)
+    except ValidationError as error:
+        refuse_invalid(folder, "history.json", error)
+    if history.keys() != {"train", "test"}:
+        raise CheckpointError(folder, "history.json must hold train and test")
+    for split, parts in history.items():
+        for name, values in parts.items():
+            if len(values) != card.epochs:
+                raise CheckpointError(
+                    folder,
+                    f"history.json has {len(values)} values for {split} {name}, "
+                    f"not one for each of {card.epochs} epochs",
+                )
+    return history
+
+
+def read_samples(folder: Path, card: Card) -> bytes:
+    """The picture ``samples.png``, verified."""
+    return _verified(folder, "samples.png", card)
 
 
 def verify_files(folder: Path | str) -> Card:
@@ -593,7 +678,7 @@ def find(root: Path | str) -> list[Path]:
     )
 
 
-def _read(folder: Path, name: str, limit: int) -> bytes:
+def read_inside(folder: Path, name: str, limit: int) -> bytes:
     """At most ``limit`` + 1 bytes of a plain file that lies inside the folder, links followed.
 
     A link that leads elsewhere, a pipe or a device could hand over or block on anything.
@@ -617,7 +702,7 @@ def _verified(folder: Path, name: str, card: Card) -> bytes:
     entry = card.files.get(name)
     if entry is None:
         raise CheckpointError(folder, f"the card lists no {name}")
-    blob = _read(folder, name, entry.size)
+    blob = read_inside(folder, name, entry.size)
     if len(blob) < entry.size:
         raise CheckpointError(folder, f"{name} is truncated: {len(blob)} of {entry.size} bytes")
     if len(blob) > entry.size:

@@ -1,17 +1,19 @@
-"""Command line: ``latent-train list | fit | evaluate | report | verify | download``."""
+"""Command line, ``latent-train``: list, fit, zoo, evaluate, report, bench, verify, export, ..."""
 
 from __future__ import annotations
 
+import _thread
 import dataclasses
 import json
 import os
 import re
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -19,11 +21,16 @@ from rich.markup import escape
 from rich.progress import Progress, TaskID
 from rich.table import Table
 from rich.text import Text
+from typer.core import TyperCommand
 
+from training.children import UNTIL_EOF, at_eof
 from training.console import console, errors, interrupts_held, progress_bar
 from training.recipes import RECIPES, Recipe, by_name, for_images
 
 if TYPE_CHECKING:  # torch takes seconds to import: `list` and `--help` do without it
+    import torch
+
+    from training.bench import Speed
     from training.checkpoint import Card
     from training.data import ImageData
     from training.devices import World
@@ -46,6 +53,11 @@ DataOption = Annotated[
         "test/<class>/ with your own images. Default: the variable LATENT_DATA, else data.",
     ),
 ]
+
+DeviceOption = Annotated[
+    str, typer.Option(help="cpu, cuda, cuda:1, mps, or auto: a GPU where there is one.")
+]
+OutOption = Annotated[Path, typer.Option(help="Folder that receives the checkpoint folders.")]
 
 
 @app.command("list")
@@ -114,9 +126,7 @@ def fit(
     z: Annotated[int, typer.Option(help="With --images: latent dimensions.")] = 64,
     size: Annotated[int, typer.Option(help="With --images: width and height in pixels.")] = 64,
     grey: Annotated[bool, typer.Option("--grey", help="With --images: without colour.")] = False,
-    out: Annotated[Path, typer.Option(help="Folder that receives the checkpoint folder.")] = Path(
-        "runs"
-    ),
+    out: OutOption = Path("runs"),
     seed: Annotated[
         int,
         typer.Option(min=0, max=2**32 - 1, help="Seed of initialisation, data order and noise."),
@@ -155,9 +165,7 @@ def fit(
         bool,
         typer.Option("--watch", help="Show losses and samples in the app while it trains."),
     ] = False,
-    device: Annotated[
-        str, typer.Option(help="cpu, cuda, cuda:1, mps, or auto: a GPU where there is one.")
-    ] = "auto",
+    device: DeviceOption = "auto",
     devices: Annotated[
         int, typer.Option(min=1, help="Processes on this machine, one per GPU.")
     ] = 1,
@@ -173,14 +181,24 @@ def fit(
         bool,
         typer.Option("--dry-run", help="Check data, device and settings, print them, and stop."),
     ] = False,
+    until_eof: Annotated[
+        bool,
+        typer.Option(UNTIL_EOF, hidden=True, help="Ctrl-C when standard input closes."),
+    ] = False,
 ) -> None:
     """Train one recipe, or a model of your own pictures, and write its checkpoint.
 
-    After every epoch the checkpoint so far is in --out; --resume goes on from NAME.state beside
-    it, saved every half minute. Ctrl-C saves what has been learnt and exits with 130; a second
-    Ctrl-C gives that up and leaves the last checkpoint. See it in the app with
+    The checkpoint so far is in --out, new after an epoch as often as a twentieth of the time
+    allows; --resume goes on from NAME.state beside it, saved every half minute. Ctrl-C saves what
+    has been learnt and exits with 130; a second Ctrl-C gives that up and leaves the last
+    checkpoint. See it in the app with
     `latent-explorer --checkpoints OUT`, or, while it trains, with --watch.
     """
+    from training.devices import has_bf16, pick_device
+
+    if until_eof:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it behind a &
+        at_eof(_thread.interrupt_main)
     try:
         chosen = _chosen(recipe, images, family, z, size, 1 if grey else 3)
         chosen = _adjusted(chosen, batch_size, ema, timeline, precision)
@@ -190,7 +208,11 @@ def fit(
     planned = epochs or chosen.epochs
     world = _world(device, devices, nodes, strategy, chosen)
     try:
-        chosen, train, test = _prepare(chosen, data, images, device, planned, seed, world)
+        on = world.device or pick_device(device)
+        if precision is None and chosen.bf16 and not has_bf16(on):
+            console.print("This device has no bfloat16: float32 it is.")
+            chosen = dataclasses.replace(chosen, bf16=False)
+        chosen, train, test = _prepare(chosen, data, images, on, planned, seed, world)
         if dry_run:
             return
         if world.rank == 0:
@@ -288,18 +310,17 @@ def _prepare(
     recipe: Recipe,
     data: Path | None,
     images: Path | None,
-    device: str,
+    device: torch.device,
     epochs: int,
     seed: int,
     world: World,
 ) -> tuple[Recipe, ImageData, ImageData]:
     """Load the data onto the device, fit the recipe to it, and say what will be trained."""
     from training.data import DataError, data_root, load_both, load_images
-    from training.devices import describe_device, pick_device
+    from training.devices import describe_device
     from training.networks import recipe_parameters
 
     try:
-        torch_device = world.device or pick_device(device)
         shape = recipe.network.image_shape
         with decoding() as on_image:
             if images:
@@ -312,12 +333,12 @@ def _prepare(
     counts = recipe_parameters(recipe)
     console.print(
         f"[bold]{recipe.name}[/]: {len(train):,} training and {len(test):,} test images, "
-        f"{epochs} epochs on {escape(describe_device(torch_device))}"
+        f"{epochs} epochs on {escape(describe_device(device))}"
         + (f" in {world.size} processes" if world.size > 1 else "")
         + f", seed {seed}; "
         + ", ".join(f"{name} {n:,} parameters" for name, n in counts.items())
     )
-    return recipe, train.to(torch_device), test.to(torch_device)
+    return recipe, train.to(device), test.to(device)
 
 
 @contextmanager
@@ -393,6 +414,7 @@ def _train(
     from training.checkpoint import CheckpointError
     from training.judge import judge_for
     from training.loop import fit as fit_recipe
+    from training.pace import Pace
     from training.resume import ResumeError, Saver, check, settings_of, state_path
     from training.running import Board, path_of
     from training.watch import shown_in_app
@@ -400,6 +422,7 @@ def _train(
     state = state_path(folder)
     settings = settings_of(recipe, seed, train.fingerprint, world.size)
     card, written, interrupted, done = None, folder, False, 0
+    pace = Pace()
     try:
         if resume:
             done = check(state, settings)
@@ -428,9 +451,10 @@ def _train(
             ):
                 interrupted = run.interrupted
                 if world.rank == 0:
-                    with interrupts_held(run.interrupted):
-                        card, written = _publish(run, train, test, folder, out)
-                    _tell(run, card, progress)
+                    if run.finished or interrupted or pace.due:
+                        with interrupts_held(interrupted), pace.measured():
+                            card, written = _publish(run, train, test, folder, out)
+                    _tell(run, progress)
                     write_scalars(run)
     except KeyboardInterrupt:
         interrupted = True
@@ -463,13 +487,14 @@ def _publish(
     return card, target
 
 
-def _tell(run: Run, card: Card, progress: Progress) -> None:
+def _tell(run: Run, progress: Progress) -> None:
     """One line per epoch, and a warning where something is wrong."""
     from training.health import diagnose
 
-    values = "  ".join(f"{name} {value:.4g}" for name, value in card.metrics.items())
-    when = f"{run.images_seen:,} images" if run.interrupted else f"epoch {run.epochs}"
-    progress.console.print(f"{when}: {values}")
+    if run.interrupted:
+        return
+    values = "  ".join(f"test/{name} {v[-1]:.4g}" for name, v in run.history["test"].items())
+    progress.console.print(f"epoch {run.epochs}: {values}")
     if problem := diagnose(run.history):
         progress.console.print(f"[yellow]Warning:[/] {escape(problem)}")
 
@@ -542,6 +567,81 @@ def _report(card: Card | None, folder: Path, written: Path) -> None:
     )
 
 
+class _RayAlone(TyperCommand):
+    """A command whose ``--ray`` may stand without an address, which typer does not know."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Give ``--ray`` the address "local" where none follows."""
+        given = [
+            "--ray=local"
+            if arg == "--ray" and not re.fullmatch(r"local|auto|[^*]+:\d+", after)
+            else arg
+            for arg, after in zip(args, [*args[1:], ""], strict=True)
+        ]
+        return super().parse_args(ctx, given)
+
+
+@app.command(cls=_RayAlone)
+def zoo(
+    recipes: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME|GLOB]...", help="Which recipes, like 'mnist-*'. Default: every one."
+        ),
+    ] = None,
+    jobs: Annotated[
+        int, typer.Option(min=1, help="Runs at once on this machine; with --ray, on each GPU.")
+    ] = 2,
+    budget_minutes: Annotated[
+        float | None,
+        typer.Option(help="Stop training after so many minutes; what is at work is saved."),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Epochs of every run. Default: the recipes' own.")
+    ] = None,
+    data: DataOption = None,
+    out: OutOption = Path("runs"),
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of every run.")] = 0,
+    device: DeviceOption = "auto",
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[ADDRESS]",
+            help="Train on Ray: alone, on one of its own on this machine; with auto or HOST:PORT, "
+            "on the cluster there. The data must lie on each machine under the same --data, or "
+            "where its own LATENT_DATA says.",
+        ),
+    ] = None,
+) -> None:
+    """Train many recipes, the shortest missing one first; then score them and write the report.
+
+    Every run is a process of its own, as `latent-train fit` starts it, and prints into NAME.log in
+    --out: one that fails costs only its recipe. After Ctrl-C, the end of the budget, `kill -9` or
+    a power cut the same command goes on where everything was. Finished checkpoints are left as
+    they are. Exits with 1 where something went wrong.
+    """
+    from training.data import data_root
+    from training.zoo import Plan, chosen, here, run
+
+    try:
+        found = chosen(recipes or [])
+        there = data_root(data).resolve() if data or ray in (None, "local") else None
+        plan = Plan(out.resolve(), there, device, seed, epochs, jobs)
+        if ray:
+            from training.cluster import connected
+
+            failed = run(found, plan, connected(ray, plan), budget_minutes)
+        else:
+            failed = run(found, plan, here(plan), budget_minutes)
+    except ValueError as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        console.print("[yellow]Stopped.[/] The same command goes on where everything was.")
+        raise typer.Exit(INTERRUPTED) from None
+    if failed:
+        raise typer.Exit(1)
+
+
 @app.command()
 def evaluate(
     folders: Annotated[
@@ -556,9 +656,7 @@ def evaluate(
     images: Annotated[
         Path | None, typer.Option(help="Your own pictures, where the model was trained on them.")
     ] = None,
-    device: Annotated[
-        str, typer.Option(help="cpu, cuda, cuda:1, mps, or auto: a GPU where there is one.")
-    ] = "auto",
+    device: DeviceOption = "auto",
     inception: Annotated[
         Path | None,
         typer.Option(
@@ -602,17 +700,79 @@ def report(
     ] = None,
 ) -> None:
     """Write README.md and report.json of a folder of checkpoints: every model and its scores."""
-    from training.checkpoint import shipped
     from training.report import write
 
     try:
-        written = write(folder or Path(os.environ.get("LATENT_CHECKPOINTS") or shipped()))
+        written = write(folder or _shipped())
     except ValueError as error:
         _fail(str(error))
     except OSError as error:
         _fail(f"{error.filename} cannot be written: {error.strerror}")
     for path in written:
         console.print(f"[green]{escape(str(path))}[/]", soft_wrap=True)
+
+
+@app.command()
+def bench(
+    recipes: Annotated[
+        list[str] | None,
+        typer.Argument(help="Names of recipes. Default: those of MNIST that laptops train."),
+    ] = None,
+    seconds: Annotated[
+        float, typer.Option(min=0.05, help="How long each loop trains in a round.")
+    ] = 5.0,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds, the loops taking turns.")] = 3,
+    data: DataOption = None,
+    device: DeviceOption = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Measure how fast training is here, beside the loop that tutorials write.
+
+    That loop is a DataLoader over torchvision's data set, float32, a loss read at every step;
+    VAEs are measured under pythae's trainer too where it is installed. Same network, same batch
+    size, turn by turn in one process. Trains for nothing and writes no file.
+    """
+    from training import bench as benchmark
+    from training.data import DataError, data_root
+    from training.devices import describe_device, pick_device
+
+    found: list[benchmark.Speed] = []
+    try:
+        chosen = [by_name(name) for name in recipes or benchmark.DEFAULT]
+        where = pick_device(device)
+        console.quiet = as_json
+        console.print(f"On {escape(describe_device(where))}:")
+        for recipe in chosen:
+            with console.status(recipe.name) as status:
+
+                def tell(what: str, status=status, name=recipe.name) -> None:
+                    status.update(f"{name}: {what}")
+
+                found.append(
+                    benchmark.bench(
+                        recipe, data_root(data), where, seconds=seconds, rounds=rounds, tell=tell
+                    )
+                )
+            _tell_speed(found[-1])
+    except (DataError, ValueError) as error:
+        _fail(str(error))
+    if as_json:
+        where_json = {"device": describe_device(where), "seconds": seconds, "rounds": rounds}
+        print(json.dumps(where_json | {"recipes": [vars(one) for one in found]}, indent=1))
+
+
+def _tell_speed(speed: Speed) -> None:
+    """One line per recipe."""
+    loops = "; ".join(
+        f"{speed.ratios[name]:.2f} times {name}'s {images:,.0f}"
+        for name, images in speed.images_per_second.items()
+        if name in speed.ratios
+    )
+    console.print(
+        f"[bold]{speed.recipe}[/]: {speed.images_per_second['ours']:,.0f} images/s, {loops}; "
+        f"{speed.peak_memory / 1e9:.2f} GB; {speed.share_of_peak:.0%} of a matrix product's speed",
+        soft_wrap=True,
+    )
 
 
 @app.command()
@@ -624,18 +784,20 @@ def verify(
 ) -> None:
     """Check card, size, hash, tensor names, shapes and finiteness of every checkpoint.
 
-    Exits with 1 where any fails; the others are checked all the same.
+    ONNX decoders beside them are checked too, and tried on a few latents. Exits with 1 where any
+    fails; the others are checked all the same.
     """
-    from training.checkpoint import CheckpointError, find, load, shipped
+    from training.checkpoint import CheckpointError, find
+    from training.onnx_files import open_any
 
-    root = folder or Path(os.environ.get("LATENT_CHECKPOINTS") or shipped())
+    root = folder or _shipped()
     folders = [root] if (root / "card.json").exists() else find(root)
     if not folders:
         _fail(f"there are no checkpoints in {root}")
     failed = 0
     for path in folders:
         try:
-            opened = load(path)
+            opened = open_any(path)
             opened.atlas()
             opened.history()
             line = f"[green]ok[/]      {escape(str(path))}: {len(opened.card.files)} files"
@@ -645,6 +807,76 @@ def verify(
         console.print(line, soft_wrap=True)
     if failed:
         raise typer.Exit(1)
+
+
+@app.command("export")
+def export_decoder(
+    model: Annotated[
+        str,
+        typer.Argument(help="A checkpoint folder, or the name of one shipped or in runs."),
+    ],
+    onnx: Annotated[
+        bool, typer.Option("--onnx", help="As ONNX: the one format there is, so also without it.")
+    ] = True,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder that receives decoder.onnx and card.json. Default: MODEL-onnx."),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an ONNX decoder that is there.")
+    ] = False,
+) -> None:
+    """Write what a model decodes with as an ONNX file, for other programs.
+
+    Inputs are z, float32 (n, d), and for conditional models class, int64 (n,); the output is
+    image, float32 (n, C, H, W) in [0, 1]. The file is checked against the checkpoint before it
+    is written. The app opens such folders too.
+    """
+    from training.checkpoint import CheckpointError, load
+    from training.onnx_files import export
+
+    source = _found(model)
+    out = out or Path(f"{source.name}-onnx")
+    _check_export(out, overwrite)
+    try:
+        card = export(load(source), out)
+    except (CheckpointError, ValueError) as error:
+        _fail(str(error))
+    except OSError as error:
+        _fail(f"{out} cannot be written: {error.strerror}")
+    size = sum(file.size for file in card.files.values())
+    console.print(
+        f"[green]{escape(str(out))}[/] decodes as {escape(model)} does: {size / 1e6:.1f} MB.",
+        soft_wrap=True,
+    )
+
+
+def _shipped() -> Path:
+    """The folder of checkpoints that the environment names, else the project's."""
+    from training.checkpoint import shipped
+
+    return Path(os.environ.get("LATENT_CHECKPOINTS") or shipped())
+
+
+def _found(model: str) -> Path:
+    """The checkpoint folder at a path, or else of that name, shipped or in runs."""
+    folders = (Path(model), _shipped() / model, Path("runs") / model)
+    found = next((folder for folder in folders if (folder / "card.json").exists()), None)
+    if found is None:
+        _fail(f"there is no checkpoint {model}: name a folder, or one that is shipped or in runs")
+    return found.resolve()
+
+
+def _check_export(out: Path, overwrite: bool) -> None:
+    """Fail where a folder is there that must not be replaced."""
+    from training.onnx_files import is_foreign
+
+    if not (out.exists() or out.is_symlink()):
+        return
+    if not is_foreign(out):
+        _fail(f"{out} is not an ONNX decoder's folder, so it is left alone: pass another --out")
+    if not overwrite:
+        _fail(f"{out} is already there: pass --overwrite to replace it, or another --out")
 
 
 @app.command()

@@ -96,6 +96,34 @@ class ImageData:
         return digest.hexdigest()
 
 
+@dataclass(frozen=True)
+class PictureFiles:
+    """A labelled set of images in files of their own, none of them decoded yet."""
+
+    paths: tuple[Path, ...]
+    """Where each image is."""
+    labels: Tensor
+    """int64 (n,)."""
+    classes: tuple[str, ...]
+    """Class names in label order."""
+    name: str
+    """Name of the data set: one of `DATASETS`, or the folder's."""
+    image_shape: ImageShape
+    """(C, H, W) of every image once it is decoded."""
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def images(self, index: Sequence[int]) -> Tensor:
+        """Images as uint8 (n, C, H, W), as `load` has them; raises DataError for a damaged one."""
+        return decode([self.paths[i] for i in index], self.image_shape, None)
+
+    def loaded(self, on_image: OnImage | None = None) -> ImageData:
+        """All of them in one tensor; raises DataError for a damaged one."""
+        images = decode(self.paths, self.image_shape, on_image)
+        return ImageData(images, self.labels, self.classes, self.name)
+
+
 def data_root(root: Path | str | None = None) -> Path:
     """Data folder: ``root`` if given, else the variable LATENT_DATA, else ``data``."""
     return Path(root or os.environ.get("LATENT_DATA") or "data")
@@ -128,8 +156,8 @@ def load(
     if dataset in MIXTURES:
         _check_shape(dataset, POINT_SHAPE, image_shape)
         return points(dataset, SIZES[dataset][split], seed=0 if split == "train" else 1)
-    if (root / "train").is_dir():
-        return load_folder(root, split, image_shape, on_image)
+    if files := list_files(root, dataset, split, image_shape):
+        return files.loaded(on_image)
     match dataset:
         case "mnist":
             _check_shape("MNIST", MNIST_SHAPE, image_shape)
@@ -138,14 +166,29 @@ def load(
             _check_shape("Stacked-MNIST", STACKED_SHAPE, image_shape)
             return stacked(load_mnist(root, split), seed=0 if split == "train" else 1)
         case "cifar10":
-            _check_shape("CIFAR-10", CIFAR10_SHAPE, image_shape)
-            return load_cifar10(root, split, on_image)
-        case "imagenette":
-            return load_imagenette(root, split, image_shape, on_image)
+            return _load_cifar10_batches(root, split)
     raise DataError(
         f"There is no data set {dataset!r}: choose one of {', '.join(DATASETS)}, or put pictures "
         f"of your own into {root / 'train'}/<class> and {root / 'test'}/<class>."
     )
+
+
+def list_files(
+    root: Path, dataset: str, split: Split, image_shape: ImageShape
+) -> PictureFiles | None:
+    """What `load` would decode, in its order; None where the data set is no tree of pictures.
+
+    Raises DataError as `load` does, but for damaged pictures: none is opened.
+    """
+    if (root / "train").is_dir():
+        return _list_own(root, split, image_shape)
+    match dataset:
+        case "cifar10":
+            _check_shape("CIFAR-10", CIFAR10_SHAPE, image_shape)
+            return _list_cifar10(root, split)
+        case "imagenette":
+            return _list_imagenette(root, split, image_shape)
+    return None
 
 
 def _check_shape(title: str, shape: ImageShape, wanted: ImageShape) -> None:
@@ -218,17 +261,16 @@ def _read_idx(path: Path, shape: tuple[int, ...]) -> Tensor:
     return torch.frombuffer(bytearray(blob), dtype=torch.uint8, offset=len(head)).view(shape)
 
 
-def load_cifar10(root: Path, split: Split, on_image: OnImage | None = None) -> ImageData:
-    """CIFAR-10 (n, 3, 32, 32) from the tree ``root/cifar10`` or torchvision's batches.
+def _list_cifar10(root: Path, split: Split) -> PictureFiles | None:
+    """CIFAR-10's tree ``root/cifar10``; None where there are torchvision's batches instead.
 
     Pixels, class names and labels are those of either layout, but not the order of the images.
     """
     if (root / "cifar10").is_dir():
         classes = {name: name for name in CIFAR10_CLASSES}
-        folder = root / "cifar10" / split
-        return _load_known("cifar10", folder, split, classes, CIFAR10_SHAPE, on_image)
+        return _list_known("cifar10", root / "cifar10" / split, split, classes, CIFAR10_SHAPE)
     if (root / "cifar-10-batches-py").is_dir():
-        return _load_cifar10_batches(root, split)
+        return None
     by_hand = (
         f"put pictures into {root}/cifar10/train/<class> and {root}/cifar10/test/<class>, "
         f"or torchvision's files into {root}/cifar-10-batches-py"
@@ -257,26 +299,19 @@ def _load_cifar10_batches(root: Path, split: Split) -> ImageData:
     return ImageData(images, torch.tensor(batches.targets), tuple(batches.classes), "cifar10")
 
 
-def load_imagenette(
-    root: Path, split: Split, image_shape: ImageShape, on_image: OnImage | None = None
-) -> ImageData:
-    """Imagenette from ``root/imagenette2-160``, resized unless ``image_shape`` is (3, 160, 160)."""
+def _list_imagenette(root: Path, split: Split, image_shape: ImageShape) -> PictureFiles:
+    """Imagenette in ``root/imagenette2-160``, resized unless ``image_shape`` is (3, 160, 160)."""
     folder = root / "imagenette2-160"
     if not folder.is_dir():
         by_hand = f"put pictures into {folder}/train/<wnid> and {folder}/val/<wnid>"
         raise _absent("Imagenette", "imagenette", root, by_hand)
     folder /= "train" if split == "train" else "val"
-    return _load_known("imagenette", folder, split, IMAGENETTE_CLASSES, image_shape, on_image)
+    return _list_known("imagenette", folder, split, IMAGENETTE_CLASSES, image_shape)
 
 
-def _load_known(
-    dataset: str,
-    folder: Path,
-    split: Split,
-    classes: Mapping[str, str],
-    image_shape: ImageShape,
-    on_image: OnImage | None,
-) -> ImageData:
+def _list_known(
+    dataset: str, folder: Path, split: Split, classes: Mapping[str, str], image_shape: ImageShape
+) -> PictureFiles:
     """The tree of a known data set: ``classes`` maps its folders to the names to show."""
     files = {name: list_pictures(folder / subfolder) for subfolder, name in classes.items()}
     found, expected = sum(map(len, files.values())), SIZES[dataset][split]
@@ -286,7 +321,7 @@ def _load_known(
             f"{folder.parent}, then unpack it again or run "
             f"`latent-train download {dataset} --data {folder.parent.parent}`."
         )
-    return _decode_classes(files, dataset, image_shape, on_image)
+    return _listed(files, dataset, image_shape)
 
 
 def stacked(digits: ImageData, seed: int) -> ImageData:
@@ -315,16 +350,14 @@ def points(dataset: str, n: int, seed: int) -> ImageData:
     return ImageData(mixture.to_unit(plane).view(n, *POINT_SHAPE), modes, classes, dataset)
 
 
-def load_folder(
-    root: Path, split: Split, image_shape: ImageShape, on_image: OnImage | None = None
-) -> ImageData:
+def _list_own(root: Path, split: Split, image_shape: ImageShape) -> PictureFiles:
     """One split of the user's own tree: ``root/train`` and ``root/test`` or ``root/val``.
 
     Each holds a folder per class, or only pictures, which are one class then. Files that are not
     named like a picture are passed over. Pictures come out as in `load_images`.
     """
     files = _by_class(_split_folder(root, split))
-    return _decode_classes(files, root.resolve().name, image_shape, on_image)
+    return _listed(files, root.resolve().name, image_shape)
 
 
 def load_images(
@@ -332,7 +365,7 @@ def load_images(
 ) -> tuple[ImageData, ImageData]:
     """The user's own pictures, to train on and to test with, as images (C, H, W).
 
-    ``folder`` holds ``train`` and ``test`` or ``val`` as in `load_folder`, or a folder per class,
+    ``folder`` holds ``train`` and ``test`` or ``val`` as in `_list_own`, or a folder per class,
     or only pictures. Without a test set, a tenth of each class is held out, the same in every run.
 
     Pictures of any size and mode are turned upright, put on white where they are transparent,
@@ -354,8 +387,8 @@ def load_images(
     train, test = parts if len(parts) == 2 else _hold_out(parts[0])
     name = folder.resolve().name
     return (
-        _decode_classes(train, name, image_shape, on_image),
-        _decode_classes(test, name, image_shape, on_image),
+        _listed(train, name, image_shape).loaded(on_image),
+        _listed(test, name, image_shape).loaded(on_image),
     )
 
 
@@ -414,12 +447,11 @@ def _hold_out(files: Files) -> tuple[Files, Files]:
     return train, test
 
 
-def _decode_classes(
-    files: Files, name: str, image_shape: ImageShape, on_image: OnImage | None
-) -> ImageData:
+def _listed(files: Files, name: str, image_shape: ImageShape) -> PictureFiles:
+    """Pictures class by class, in the order of their names within each."""
     labels = [label for label, paths in enumerate(files.values()) for _ in paths]
-    images = decode([path for paths in files.values() for path in paths], image_shape, on_image)
-    return ImageData(images, torch.tensor(labels), tuple(files), name)
+    paths = tuple(path for some in files.values() for path in some)
+    return PictureFiles(paths, torch.tensor(labels), tuple(files), name, image_shape)
 
 
 def batches(

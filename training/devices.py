@@ -39,6 +39,16 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
+def has_bf16(device: torch.device) -> bool:
+    """Whether the device computes in bfloat16; elsewhere it would be slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        has = torch.cpu.get_capabilities()
+        return bool(has.get("avx512_bf16") or has.get("amx_bf16"))
+    return False
+
+
 def describe_device(device: torch.device) -> str:
     """Device with the name of the processor, e.g. "cpu (AMD EPYC, 2 threads)"."""
     if device.type == "cuda":

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -46,12 +46,8 @@ Tell = Callable[[str, int, int], None]
 class Measured:
     """What scores need to know of a set of images."""
 
-    whole: Tensor
-    """The first `WHOLE` images, float32 (<= WHOLE, C, H, W)."""
-    sharpness: Tensor
-    """Of every image (n,)."""
-    high_frequency: Tensor
-    """Of every image (n,)."""
+    appearance: dict[str, float]
+    """What needs no judge, in absolute numbers: sharpness, diversity and the like."""
     reading: Reading | None
     """What the judge sees in every image; None without a judge."""
 
@@ -70,8 +66,6 @@ class RealImages:
     """The judge's features of up to `SAMPLES` training images, evenly drawn."""
     measured: Measured
     """The measure of the test set."""
-    nearest: float
-    """Mean distance of test images to the nearest training image."""
     scores: dict[str, float]
     """The test set's own scores: what a perfect model would get."""
 
@@ -93,9 +87,13 @@ def evaluate(
     ``inception`` adds InceptionV3's scores of colour images.
     """
     started = time.perf_counter()
-    drawn = measure(draw(opened, samples, seed, pixels), samples, real.judge, tell, "drawing")
+    mixture = MIXTURES.get(opened.card.recipe.dataset)
+    images = draw(opened, samples, seed, pixels)
+    if mixture:
+        images = list(images)  # points are small enough to keep, and wanted twice
+    drawn = measure(images, samples, real.train, real.judge, tell, "drawing")
     tell("comparing", 0, 1)
-    values = compare(drawn, real)
+    values = compare(drawn, real.measured, real.features)
     shares: dict[str, float] = {}
     if drawn.reading and len(opened.card.classes) <= MOST_SHARES:
         of_classes = metrics.class_shares(drawn.reading.logits).tolist()
@@ -104,8 +102,8 @@ def evaluate(
         values |= agreement(drawn.reading.logits, opened.card.num_classes)
     if opened.card.recipe.dataset == "stacked-mnist" and drawn.reading:
         values["modes"] = len(drawn.reading.logits.argmax(1).unique())
-    if (mixture := MIXTURES.get(opened.card.recipe.dataset)) is not None:
-        points = torch.cat(list(draw(opened, samples, seed, pixels))).flatten(1)
+    if mixture:
+        points = torch.cat(list(images)).flatten(1)
         covered, good = modes_covered(mixture.to_plane(points), mixture)
         values |= {"modes": covered, "high_quality": good}
     if isinstance(opened.network, VAE):
@@ -140,15 +138,13 @@ def measure_real(
     """Take the measure of a data set, training images evenly drawn and the whole test set."""
     features = None
     if judge is not None:
-        some = train.images[:: max(len(train) // SAMPLES, 1)][:SAMPLES]
-        known = measure(_split(some, pixels), len(some), judge, tell, "reading training images")
-        assert known.reading
-        features = known.reading.features
-    measured = measure(_split(test.images, pixels), len(test), judge, tell, "reading test images")
-    nearest = float(metrics.nearest_distance(measured.whole, train.images).mean())
-    real = RealImages(train, test, judge, features, measured, nearest, {})
-    real.scores.update(compare(measured, real))
-    return real
+        some = _split(train.images[:: max(len(train) // SAMPLES, 1)][:SAMPLES], pixels)
+        what, n = "reading training images", min(len(train), SAMPLES)
+        features = Reading.joined([read(judge, x) for x in _told(some, n, tell, what)]).features
+    what = "reading test images"
+    measured = measure(_split(test.images, pixels), len(test), train, judge, tell, what)
+    scores = compare(measured, measured, features)
+    return RealImages(train, test, judge, features, measured, scores)
 
 
 def draw(opened: Checkpoint, n: int, seed: int, pixels: int) -> Iterator[Tensor]:
@@ -163,45 +159,38 @@ def draw(opened: Checkpoint, n: int, seed: int, pixels: int) -> Iterator[Tensor]
 
 @torch.inference_mode()
 def measure(
-    batches: Iterator[Tensor], n: int, judge: Checkpoint | None, tell: Tell, what: str
+    batches: Iterable[Tensor],
+    n: int,
+    train: ImageData,
+    judge: Checkpoint | None,
+    tell: Tell,
+    what: str,
 ) -> Measured:
     """Measure ``n`` images that come in batches (b, C, H, W) in [0, 1]."""
-    whole, kept, done = [], 0, 0
-    sharp, high, readings = [], [], []
-    for x in batches:
-        if kept < WHOLE:
-            whole.append(x[: WHOLE - kept])
-            kept += len(whole[-1])
+    whole: list[Tensor] = []
+    edges: dict[str, list[Tensor]] = {}
+    readings: list[Reading] = []
+    for x in _told(batches, n, tell, what):
+        whole.append(x[: max(WHOLE - sum(map(len, whole)), 0)])
         if min(x.shape[2:]) >= 3:  # the points of a plane have no edges
-            sharp.append(metrics.sharpness(x))
-            high.append(metrics.high_frequency_energy(x))
+            edges.setdefault("sharpness", []).append(metrics.sharpness(x))
+            edges.setdefault("high_frequency", []).append(metrics.high_frequency_energy(x))
         if judge is not None:
             readings.append(read(judge, x))
-        done += len(x)
-        tell(what, done, n)
-    nothing = torch.zeros(0)
-    return Measured(
-        torch.cat(whole),
-        torch.cat(sharp) if sharp else nothing,
-        torch.cat(high) if high else nothing,
-        Reading.joined(readings) if readings else None,
-    )
+    some = torch.cat(whole)
+    appearance = {name: float(torch.cat(parts).mean()) for name, parts in edges.items()}
+    appearance["diversity"] = float(metrics.diversity(some))
+    appearance["nearest_training"] = float(metrics.nearest_distance(some, train.images).mean())
+    return Measured(appearance, Reading.joined(readings) if readings else None)
 
 
-def compare(drawn: Measured, real: RealImages) -> dict[str, float]:
-    """Scores of images against real ones; ratios are to the test set's own values."""
+def compare(drawn: Measured, test: Measured, features: Tensor | None) -> dict[str, float]:
+    """Scores of images: by the judge, and their appearance over that of the test set."""
     values: dict[str, float] = {}
-    if drawn.reading and real.features is not None:
-        values |= reading_scores(drawn.reading, real.features)
-    of_test = real.measured
-    if len(drawn.sharpness):
-        values["sharpness"] = _ratio(drawn.sharpness.mean(), of_test.sharpness.mean())
-        values["high_frequency"] = _ratio(
-            drawn.high_frequency.mean(), of_test.high_frequency.mean()
-        )
-    values["diversity"] = _ratio(metrics.diversity(drawn.whole), metrics.diversity(of_test.whole))
-    nearest = metrics.nearest_distance(drawn.whole, real.train.images).mean()
-    values["nearest_training"] = _ratio(nearest, real.nearest)
+    if drawn.reading and features is not None:
+        values |= reading_scores(drawn.reading, features)
+    for name, value in drawn.appearance.items():
+        values[name] = _ratio(value, test.appearance[name])
     return values
 
 
@@ -268,7 +257,7 @@ def reconstruction_scores(
         "importance_bound": importance_bound(opened, test, generator, pixels, tell),
         "mse": mse,
         "ssim": ssim,
-        "reconstruction_sharpness": _ratio(sharp, real.measured.sharpness.mean()),
+        "reconstruction_sharpness": _ratio(sharp, real.measured.appearance["sharpness"]),
     }
 
 
@@ -326,6 +315,15 @@ def judged(judge: Checkpoint | None) -> Judged | None:
     )
 
 
+def _told(batches: Iterable[Tensor], n: int, tell: Tell, what: str) -> Iterator[Tensor]:
+    """The batches, telling after each how many of ``n`` images are done."""
+    done = 0
+    for x in batches:
+        yield x
+        done += len(x)
+        tell(what, done, n)
+
+
 def _split(images: Tensor, pixels: int) -> Iterator[Tensor]:
     """Stored images in batches (b, C, H, W), float32 in [0, 1]."""
     for some in images.split(_batch_size(images.shape[1:], pixels)):
@@ -336,5 +334,5 @@ def _batch_size(image_shape: tuple[int, ...], pixels: int) -> int:
     return min(max(pixels // math.prod(image_shape), 1), 500)
 
 
-def _ratio(value: Tensor | float, to: Tensor | float) -> float:
-    return float(value) / max(float(to), 1e-12)
+def _ratio(value: float, to: float) -> float:
+    return value / max(to, 1e-12)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Iterator
@@ -13,9 +14,8 @@ import torch
 from rich.progress import Progress, TaskID
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.swa_utils import PARAM_LIST, AveragedModel
 
-from training import glance, networks, resume, running, steps
+from training import glance, graphs, networks, resume, running, steps
 from training.checkpoint import Checkpoint, History, inference_weights
 from training.data import ImageData, batches
 from training.devices import World
@@ -90,7 +90,7 @@ class Session:
     """The weights being trained."""
     optimizers: dict[str, Optimizer]
     """One per player."""
-    average: AveragedModel | None
+    average: Average | None
     """Averaged weights, where the recipe asks for EMA."""
     order: torch.Generator
     """Draws the order of the data; on the CPU, so that every device sees the same."""
@@ -112,7 +112,7 @@ def start(
     """A fresh session: the same seed gives the same run on the same machine."""
     torch.manual_seed(seed)
     network = world.synchronise(networks.build(recipe.network).to(device).train())
-    average = averaged(network, recipe.ema_decay) if recipe.ema_decay else None
+    average = Average(network, recipe.ema_decay) if recipe.ema_decay else None
     order = torch.Generator().manual_seed(seed)
     return Session(
         run=Run(recipe, seed, average.module if average else network, planned),
@@ -137,9 +137,11 @@ def fit(
     board: running.Board | None = None,
     resumed: Path | None = None,
     world: World = ALONE,
+    record: bool = True,
 ) -> Iterator[Run]:
     """Train ``recipe`` on the device that holds ``train``; yield the run after every epoch.
 
+    ``record`` replays the step from a CUDA graph where there is a GPU: the same numbers, faster.
     ``judge`` scores what generators draw. ``saver`` keeps the state from which a later call
     continues, given as ``resumed``. ``board`` keeps what people see of the run while it goes on.
     Ctrl-C ends the run early and in order: the last run yielded says ``interrupted`` and holds the
@@ -155,7 +157,7 @@ def fit(
     run = session.run
     if resumed and run.finished:  # killed before the last epoch was published, perhaps
         yield run
-    step = steps.make_step(recipe, session.network, session.optimizers, world)
+    step = make_step(session, world, record=record)
     real = glance.reference(test, judge) if isinstance(session.network, networks.GAN) else None
     _require_enough(recipe, len(train), world)
     per_epoch = len(train) // recipe.batch_size * recipe.batch_size or len(train)
@@ -194,6 +196,23 @@ def fit(
             yield run
 
 
+def make_step(session: Session, world: World = ALONE, *, record: bool = True) -> steps.Step:
+    """The session's step, its average included; recorded where one GPU takes it alone."""
+    recipe, average = session.run.recipe, session.average
+    plain = steps.make_step(recipe, session.network, session.optimizers, world)
+
+    def step(x: Tensor, y: Tensor, i: int) -> steps.Losses:
+        losses = plain(x, y, i)
+        if average is not None:
+            average.update(session.network)
+        return losses
+
+    on_gpu = next(session.network.parameters()).device.type == "cuda"
+    if not (record and on_gpu and world.size == 1):
+        return step
+    return graphs.RecordedStep(step, getattr(recipe.objective, "critic_steps", 1))
+
+
 def train_epoch(
     session: Session,
     train: ImageData,
@@ -214,8 +233,6 @@ def train_epoch(
     for x, y in batches(train, recipe.batch_size, session.order, start=session.batch):
         steps.schedule_rates(recipe, session.optimizers, run.images_seen / total)
         losses = step(world.share(x), world.share(y), run.steps)
-        if session.average is not None:
-            session.average.update_parameters(session.network)
         for name, value in losses.items():
             session.sums[name] = session.sums.get(name, 0) + value
             session.counts[name] = session.counts.get(name, 0) + 1
@@ -314,25 +331,36 @@ def random_state_kept(device: torch.device) -> AbstractContextManager[None]:
     return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
 
 
-def averaged(network: nn.Module, decay: float) -> AveragedModel:
-    """Exponential moving average of weights and batch statistics.
+class Average(nn.Module):
+    """Exponential moving average of a network's weights and batch statistics.
 
-    At update n the decay is min(decay, (1 + n) / (10 + n)): a constant 0.999 would need thousands
-    of steps to forget the random weights it starts from. Statistics are averaged with the weights
-    that they belong to.
+    At update n, from 0, the decay is min(decay, (1 + n) / (10 + n)): a constant 0.999 would need
+    thousands of steps to forget the random weights it starts from. Statistics are averaged with
+    the weights that they belong to. Updates are counted on the device: torch's AveragedModel counts
+    on the CPU, and a recorded step would repeat the decay of the update at which it was recorded.
     """
 
-    @torch.no_grad()
-    def update(average: PARAM_LIST, current: PARAM_LIST, n: Tensor | int) -> None:
-        # Computed on the device, so that no step waits for a number.
-        keep = torch.as_tensor((1 + n) / (10 + n)).clamp(max=decay)
-        for a, c in zip(average, current, strict=True):
-            if a.is_floating_point():
-                a.lerp_(c, 1 - keep)
-            else:
-                a.copy_(c)  # counters
+    updates: Tensor
+    """How many there were, a number on the device."""
 
-    return AveragedModel(network, multi_avg_fn=update, use_buffers=True)
+    def __init__(self, network: nn.Module, decay: float):
+        super().__init__()
+        self.module = copy.deepcopy(network).requires_grad_(False)
+        self.decay = decay
+        device = next(network.parameters()).device
+        self.register_buffer("updates", torch.zeros((), device=device))
+
+    @torch.no_grad()
+    def update(self, network: nn.Module) -> None:
+        """Move the average towards the weights of ``network`` as they are now."""
+        follow = 1 - ((1 + self.updates) / (10 + self.updates)).clamp(max=self.decay)
+        current = network.state_dict()
+        for name, average in self.module.state_dict().items():
+            if average.is_floating_point():
+                average.lerp_(current[name], follow)
+            else:
+                average.copy_(current[name])  # counters
+        self.updates += 1
 
 
 def _line(losses: dict[str, Tensor] | dict[str, float]) -> str:

@@ -51,12 +51,12 @@ def class_shares(logits: Tensor) -> Tensor:
 
 def entropy(shares: Tensor) -> float:
     """Entropy of shares (k,) in nats: 0 for one class, log k where all are as frequent."""
-    return float(torch.special.entr(shares.double()).sum())
+    return float(torch.special.entr(shares.cpu().double()).sum())
 
 
 def distance_from_uniform(shares: Tensor) -> float:
     """Total variation between shares (k,) and equal ones: from 0 to 1 - 1/k."""
-    return float((shares.double() - 1 / len(shares)).abs().sum() / 2)
+    return float((shares.cpu().double() - 1 / len(shares)).abs().sum() / 2)
 
 
 # --- of features
@@ -70,11 +70,10 @@ def frechet_distance(a: Tensor, b: Tensor) -> float:
     """
     from torchmetrics.image.fid import FrechetInceptionDistance
 
-    metric = (
-        FrechetInceptionDistance(feature=given(a.shape[1])).set_dtype(torch.float64).to(a.device)
-    )
-    metric.update(a.double(), real=True)
-    metric.update(b.double(), real=False)
+    # In float64, and so on the CPU: not every GPU has numbers that long.
+    metric = FrechetInceptionDistance(feature=given(a.shape[1])).set_dtype(torch.float64)
+    metric.update(a.cpu().double(), real=True)
+    metric.update(b.cpu().double(), real=False)
     return float(metric.compute())
 
 

@@ -47,7 +47,7 @@ def dense_layers(
     layers: list[nn.Module] = []
     for width in widths:
         layers += [nn.Linear(width_in, width), activate(activation)]
-        layers += [nn.Dropout(dropout)] if dropout else []
+        layers += [Dropout(dropout)] if dropout else []
         width_in = width
     return layers
 
@@ -94,8 +94,26 @@ def down(channels: int, stage: Down, *, norm: bool, spec: ConvDown) -> list[nn.M
     layers += [nn.BatchNorm2d(stage.channels)] if norm else []
     layers += [activate(spec.activation)]
     layers += [nn.MaxPool2d(stage.pool)] if stage.pool > 1 else []
-    layers += [nn.Dropout(spec.dropout)] if spec.dropout else []
+    layers += [Dropout(spec.dropout)] if spec.dropout else []
     return layers
+
+
+class Dropout(nn.Dropout):
+    """``nn.Dropout``, drawn faster on a CPU (Srivastava et al. 2014).
+
+    torch draws a double for every number there, which took a fifth of a DCGAN's step; here four
+    numbers share one draw, 16 bits for each, so the share dropped is exact to 1 / 65,536.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Drop a share p of a dense tensor of any shape, and scale up the rest."""
+        if not (self.training and input.device.type == "cpu"):
+            return super().forward(input)
+        n = input.numel()
+        bits = torch.randint(-(2**63), 2**63 - 1, ((n + 3) // 4,)).view(torch.int16)[:n]
+        drawn = bits.as_strided(input.shape, input.stride())  # in whatever layout the input has
+        keep = drawn >= round(self.p * 2**16) - 2**15
+        return input * keep.to(input.dtype).mul_(1 / (1 - self.p))
 
 
 class RowLSTM(nn.Module):
@@ -219,8 +237,8 @@ class OverlapAddConv2d(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Convolve (n, C, H, W) into (n, out, H, W)."""
-        if input.device.type != "cpu":
-            return super().forward(input)
+        if input.device.type != "cpu" or torch.compiler.is_exporting():
+            return super().forward(input)  # other programs know a convolution, few an overlap-add
         # Every pixel's contribution to each of the k*k places around it: (n, H*W, out*k*k) ...
         kernel = self.weight.flip(2, 3).transpose(0, 1).flatten(1)
         spread = input.permute(0, 2, 3, 1).flatten(1, 2) @ kernel
@@ -346,7 +364,10 @@ def initialise(network: nn.Module, init: Init) -> None:
     starts the generator at half the scale or less, the discriminator wins within four epochs and
     the classes are never learnt: checkpoints/LOG.md). "normal" is DCGAN's N(0, 0.02) with
     normalisation scales from N(1, 0.02) (Radford et al. 2016, arXiv:1511.06434, section 4).
+    On the meta device there is nothing to set, and torch would import much to find that out.
     """
+    if next(network.parameters()).is_meta:
+        return
     for layer in network.modules() if init != "torch" else ():
         if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
             if init == "glorot":

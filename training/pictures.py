@@ -77,16 +77,24 @@ def decode(paths: Sequence[Path], image_shape: ImageShape, on_image: OnImage | N
 
 def _read_picture(path: Path, image_shape: ImageShape) -> NDArray[np.uint8]:
     """One picture as uint8 (C, H, W)."""
-    channels, height, width = image_shape
     try:
         with Image.open(path, formats=FORMATS) as image:
-            ImageOps.exif_transpose(image, in_place=True)
-            plain = _on_white(_eight_bits(image)).convert("L" if channels == 1 else "RGB")
-            pixels = np.asarray(_fit(plain, width, height))
+            return prepared(image, image_shape)
     except Exception as error:  # on damaged bytes, Pillow's decoders raise all kinds
         raise DataError(
             f"{path} cannot be read as a picture ({error}): replace or delete it."
         ) from error
+
+
+def prepared(image: Image.Image, image_shape: ImageShape) -> NDArray[np.uint8]:
+    """An opened picture, whatever its size and mode, as uint8 (C, H, W).
+
+    Raises whatever Pillow does where its bytes are damaged.
+    """
+    channels, height, width = image_shape
+    ImageOps.exif_transpose(image, in_place=True)
+    plain = _on_white(_eight_bits(image)).convert("L" if channels == 1 else "RGB")
+    pixels = np.asarray(_fit(plain, width, height))
     return pixels.reshape(height, width, channels).transpose(2, 0, 1)
 
 

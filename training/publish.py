@@ -46,17 +46,21 @@ def publish(run: Run, train: ImageData, test: ImageData, folder: Path, checkpoin
     weights = run.weights()
     checkpoint.require_finite(folder, weights)
     opened = _as_shipped(run, train, folder, weights)
-    metrics, judge = measure(run, test, checkpoints)
-    card = opened.card.model_copy(update={"metrics": metrics, "judge": judge})
-    codes: dict[str, torch.Tensor] = {}
-    if run.recipe.family == "vae":  # UMAP takes half a minute: not after every epoch
-        codes = atlas.build(opened, test, umap=run.finished or run.interrupted)
+    judge = judge_for(run.recipe, checkpoints, test.classes)
+    used = judge.card.weights_sha256 if judge else ""
+    card = opened.card.model_copy(update={"metrics": measure(run, test, judge), "judge": used})
+    ended = run.finished or run.interrupted  # UMAP takes half a minute: not after every epoch
+    planes: dict[str, torch.Tensor] = {}
+    if run.recipe.family == "vae":
+        planes = atlas.build(opened, test, umap=ended)
+    elif ended and judge:
+        planes = atlas.build_samples(opened, judge)
     return checkpoint.save(
         folder,
         card,
         weights,
         run.history,
-        codes,
+        planes,
         samples_png(opened, test),
         batch_losses=run.batch_losses,
         timeline=run.timeline,
@@ -107,9 +111,8 @@ def _notes(run: Run) -> str:
     return " ".join(notes)
 
 
-def measure(run: Run, test: ImageData, checkpoints: Path) -> tuple[dict[str, float], str]:
-    """Metrics for the card, and the hash of the judge behind them ("" where none was used)."""
-    judge = judge_for(run.recipe, checkpoints, test.classes)
+def measure(run: Run, test: ImageData, judge: Checkpoint | None) -> dict[str, float]:
+    """Metrics for the card, by a judge where there is one."""
     if run.interrupted and not run.best:
         # The last complete epoch's losses are not those of these weights.
         real = reference(test, judge) if run.recipe.family != "vae" else None
@@ -118,11 +121,9 @@ def measure(run: Run, test: ImageData, checkpoints: Path) -> tuple[dict[str, flo
         epoch = run.best.epoch if run.best else run.epochs
         losses = {name: values[epoch - 1] for name, values in run.history["test"].items()}
     metrics = {f"test/{name}": value for name, value in losses.items()}
-    if judge is None:
-        return metrics, ""
-    if "test/accuracy" in judge.card.metrics:
+    if judge and "test/accuracy" in judge.card.metrics:
         metrics["judge/test_accuracy"] = judge.card.metrics["test/accuracy"]
-    return metrics, judge.card.files["weights.safetensors"].sha256
+    return metrics
 
 
 def samples_png(opened: Checkpoint, test: ImageData) -> bytes:

@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import quote
 
 from training.checkpoint import Card, CheckpointError, Scores, find, verify_files
+from training.onnx_files import is_foreign
 from training.recipes import ELBO, RECIPES, Recipe
 from training.scores import SCORES
 
@@ -461,7 +462,7 @@ def write(root: Path) -> list[Path]:
     where there is no checkpoint or where the README is somebody's own, OSError, naming ``root``,
     where the disk refuses; then both are as they were.
     """
-    folders = find(root)
+    folders = [folder for folder in find(root) if not is_foreign(folder)]
     if not folders:
         raise ValueError(
             f"there are no checkpoints in {root}: train one with `latent-train fit`, or name the "

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,13 +21,11 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from training.pace import Pace
 from training.recipes import Recipe
 
 if TYPE_CHECKING:
     from training.loop import Session
-
-SHARE_OF_TIME = 0.05
-"""Saving takes at most this share of the time, however large the networks."""
 
 
 class ResumeError(Exception):
@@ -42,24 +39,20 @@ def state_path(folder: Path) -> Path:
 
 @dataclass
 class Saver:
-    """Saves a session to ``path``, at most every ``interval`` seconds."""
+    """Saves a session to ``path``, now and then (see `training.pace`)."""
 
     path: Path
     """The file written."""
     settings: dict[str, Any]
     """What a later call must agree with (see `settings_of`)."""
-    interval: float = 30.0
-    """Seconds between two saves, the most that a kill can cost; longer where saving is slow."""
-    _due: float = field(default_factory=time.monotonic, repr=False)
+    pace: Pace = field(default_factory=lambda: Pace(30.0))
+    """Half a minute is the most that a kill can cost; longer where saving is slow."""
 
     def save(self, session: Session, *, now: bool = False) -> None:
         """Save if it is time to, or ``now``. Raises OSError where the disk refuses."""
-        started = time.monotonic()
-        if not now and started < self._due:
-            return
-        _write(self.path, pack(session), self.settings | progress_of(session))
-        taken = time.monotonic() - started
-        self._due = time.monotonic() + max(self.interval, taken / SHARE_OF_TIME)
+        if now or self.pace.due:
+            with self.pace.measured():
+                _write(self.path, pack(session), self.settings | progress_of(session))
 
 
 def settings_of(recipe: Recipe, seed: int, data: str, world_size: int = 1) -> dict[str, Any]:

@@ -53,7 +53,9 @@ SCORES: dict[str, Score] = {
     "inception_v3_is_std": Score(
         "± (Inception Score, InceptionV3)", "Its standard deviation over ten splits.", "lower"
     ),
-    "precision": Score("Precision", "Share of samples that lie among real images.", "higher"),
+    "precision": Score(
+        "Precision", "Share of samples that lie among real images. Blur can raise it.", "higher"
+    ),
     "recall": Score("Recall", "Share of real images that lie among samples.", "higher"),
     "density": Score("Density", "How densely real images surround the samples.", "higher"),
     "coverage": Score("Coverage", "Share of real images with a sample close by.", "higher"),

@@ -13,7 +13,7 @@ from training.checkpoint import Card, CheckpointError, Scores, add_scores, find,
 from training.console import console
 from training.data import DataError, data_root, load_both, load_images
 from training.devices import pick_device
-from training.evaluation import RealImages, evaluate, measure_real
+from training.evaluation import RealImages, Tell, evaluate, measure_real
 from training.inception import Inception, open_network, read_training
 from training.judge import judge_of
 from training.scores import SCORES
@@ -82,8 +82,10 @@ def score_folders(
                     opened, real, samples=samples, seed=seed, inception=known, tell=tell
                 )
                 add_scores(path, scores)
-            except (CheckpointError, DataError) as error:
-                failed[card.name] = getattr(error, "check", str(error))
+            except CheckpointError as error:
+                failed[card.name] = error.check
+            except DataError as error:
+                failed[card.name] = str(error)
             except (MemoryError, torch.OutOfMemoryError):
                 failed[card.name] = "there is not enough memory: try --device cpu, or fewer samples"
             except OSError as error:
@@ -117,7 +119,7 @@ def _cards(folders: Iterable[Path], failed: dict[str, str]) -> list[tuple[Path, 
 
 
 def _real_images(
-    card: Card, root: Path, data: Path | None, images: Path | None, device: torch.device, tell
+    card: Card, root: Path, data: Path | None, images: Path | None, device: torch.device, tell: Tell
 ) -> RealImages:
     """The data set of a checkpoint, on the device, and the judge that reads it."""
     shape = card.image_shape

@@ -8,6 +8,7 @@ random number but dropout and the classifier's translations.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
 import torch
@@ -27,9 +28,9 @@ ONE_CYCLE_RISE = 0.2
 """Share of a one-cycle run in which the step size grows."""
 
 
-def autocast(x: Tensor, enabled: bool) -> torch.autocast:
+def autocast(x: Tensor, enabled: bool) -> AbstractContextManager[object]:
     """bfloat16 context for forward passes on the device of ``x``."""
-    return torch.autocast(x.device.type, torch.bfloat16, enabled=enabled)
+    return torch.autocast(x.device.type, torch.bfloat16) if enabled else nullcontext()
 
 
 def optimise(loss: Tensor, optimizer: Optimizer, network: nn.Module, world: World) -> None:
@@ -253,25 +254,39 @@ def mirror(x: Tensor) -> Tensor:
 
 def one_hot(y: Tensor, gan: GAN) -> Tensor | None:
     """Classes (n,) int64 -> condition (n, k) float32; None for an unconditional model."""
-    return F.one_hot(y, gan.num_classes).float() if gan.num_classes else None
+    if not gan.num_classes:
+        return None
+    # By comparison: F.one_hot reads the largest class back from the device.
+    return (y[:, None] == torch.arange(gan.num_classes, device=y.device)).float()
 
 
 def make_optimizers(recipe: Recipe, network: nn.Module) -> dict[str, Optimizer]:
     """One optimiser per player: "generator" and "discriminator", or "network"."""
+    device = next(network.parameters()).device
+    on_gpu = device.type == "cuda"  # where the step may be recorded, its size included
 
-    def optimizer(module: nn.Module, rate: float | None = None) -> Optimizer:
-        rate = rate or recipe.learning_rate
+    def optimizer(player: str, module: nn.Module) -> Optimizer:
+        rate = rate_of(recipe, player)
+        lr = torch.tensor(rate, device=device) if on_gpu else rate
         if recipe.optimizer == "rmsprop":
-            return torch.optim.RMSprop(module.parameters(), lr=rate)
-        return torch.optim.Adam(module.parameters(), lr=rate, betas=recipe.betas)
+            return torch.optim.RMSprop(module.parameters(), lr=lr, capturable=on_gpu)
+        # Fused: one pass over the weights instead of eight, 2 ms instead of 19 for an MLP on a CPU.
+        fused = device.type in ("cpu", "cuda")
+        return torch.optim.Adam(
+            module.parameters(), lr=lr, betas=recipe.betas, fused=fused, capturable=on_gpu
+        )
 
+    players = {"network": network}
     if isinstance(network, GAN):
-        rate = recipe.discriminator_learning_rate
-        return {
-            "generator": optimizer(network.generator),
-            "discriminator": optimizer(network.discriminator, rate),
-        }
-    return {"network": optimizer(network)}
+        players = {"generator": network.generator, "discriminator": network.discriminator}
+    return {player: optimizer(player, module) for player, module in players.items()}
+
+
+def rate_of(recipe: Recipe, player: str) -> float:
+    """Largest step size of one player."""
+    if player == "discriminator" and recipe.discriminator_learning_rate is not None:
+        return recipe.discriminator_learning_rate
+    return recipe.learning_rate
 
 
 def schedule_rates(recipe: Recipe, optimizers: dict[str, Optimizer], done: float) -> None:
@@ -284,9 +299,13 @@ def schedule_rates(recipe: Recipe, optimizers: dict[str, Optimizer], done: float
     if recipe.schedule == "constant":
         return
     factor = min(done / ONE_CYCLE_RISE, (1 - done) / (1 - ONE_CYCLE_RISE))
-    for optimizer in optimizers.values():
+    for player, optimizer in optimizers.items():
+        rate = rate_of(recipe, player) * factor
         for group in optimizer.param_groups:
-            group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
+            if isinstance(group["lr"], Tensor):  # a recorded step reads this very tensor
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
 
 
 def make_step(

@@ -17,6 +17,7 @@ from typing import IO
 
 from rich.markup import escape
 
+from training import children
 from training.console import console
 
 HOST = "127.0.0.1"
@@ -50,21 +51,12 @@ def shown_in_app(checkpoints: Path, name: str) -> Iterator[None]:
 
 def _start_app(checkpoints: Path, log: IO[bytes], stack: ExitStack) -> str:
     """Start the explorer until ``stack`` unwinds; its address, once it answers, or an OSError."""
-    with socket.socket() as free:
-        free.bind((HOST, 0))
-        port = free.getsockname()[1]
+    port = free_port()
     options = ["--checkpoints", str(checkpoints.resolve()), "--port", str(port), "--no-browser"]
-    child = subprocess.Popen(
-        [sys.executable, "-m", "explorer.cli", *options, "--until-eof"],
-        cwd=Path(__file__).resolve().parent.parent,
-        stdin=subprocess.PIPE,  # it closes when this process dies, however it does
-        stdout=subprocess.DEVNULL,
-        stderr=log,
-        start_new_session=True,  # Ctrl-C is for the training, which then ends the app
-    )
-    stack.callback(_end, child)
+    child = children.start("explorer.cli", options, stdout=subprocess.DEVNULL, stderr=log)
+    stack.callback(children.end, child, END_SECONDS)
     deadline = time.monotonic() + START_SECONDS
-    while not _answers(port):
+    while not answers(port):
         if child.poll() is not None:
             log.seek(0)
             words = log.read().decode(errors="replace").strip()
@@ -75,7 +67,15 @@ def _start_app(checkpoints: Path, log: IO[bytes], stack: ExitStack) -> str:
     return f"http://{HOST}:{port}"
 
 
-def _answers(port: int) -> bool:
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as free:
+        free.bind((HOST, 0))
+        return free.getsockname()[1]
+
+
+def answers(port: int) -> bool:
+    """Whether a Streamlit server on this machine's port says that it is healthy."""
     connection = http.client.HTTPConnection(HOST, port, timeout=2)
     try:
         connection.request("GET", "/_stcore/health")
@@ -91,13 +91,3 @@ def _has_display() -> bool:
     if sys.platform in ("darwin", "win32"):
         return True
     return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
-
-
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """Ask a process to end, wait for it, and kill it where it does not."""
-    child.terminate()
-    try:
-        child.wait(END_SECONDS)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        child.wait()
