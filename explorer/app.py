@@ -5,41 +5,77 @@ Run it with ``latent-explorer``, or ``streamlit run explorer/app.py`` from the p
 
 from __future__ import annotations
 
+import gc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import streamlit as st
+import typer
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 from starlette.routing import Route
 
 from explorer.links import PAGE_KEYS
 from explorer.live import app_service
-from explorer.live.routes import PLOTLY_PATH, live_routes
+from explorer.live.lab import lab_route
+from explorer.live.routes import PLOTLY_PATH, image_route, live_routes
 
 _INDEX = Path(st.__file__).parent / "static" / "index.html"
 # Opened at /sliders, Streamlit's page first looks for its server below /sliders, fails with two
 # errors in the console, waits for seconds and only then tries the root. This tells it the root.
 _HEAD = "<script>window.__streamlit = {BACKEND_BASE_URL: window.location.origin}</script>"
-
-
-_MAP_HEAD = f'<script async id="latent-plotly" src="{PLOTLY_PATH}"></script>'
+_PLOTLY = f'<script async id="latent-plotly" src="{PLOTLY_PATH}"></script>'
 
 
 async def first_page(_: Request) -> HTMLResponse:
     """Streamlit's page with plotly.js on its way, which the map would otherwise ask for last."""
-    return HTMLResponse(_INDEX.read_text().replace("<head>", f"<head>{_MAP_HEAD}", 1))
+    return _index(_PLOTLY)
+
+
+async def map_at_its_own_path(_: Request) -> HTMLResponse:
+    """The same for links that open a page with a map."""
+    return _index(_HEAD + _PLOTLY)
 
 
 async def page_at_its_own_path(_: Request) -> HTMLResponse:
     """Streamlit's page, for links that open another page than the first."""
-    return HTMLResponse(_INDEX.read_text().replace("<head>", f"<head>{_HEAD}", 1))
+    return _index(_HEAD)
+
+
+def _index(head: str) -> HTMLResponse:
+    return HTMLResponse(_INDEX.read_text().replace("<head>", f"<head>{head}", 1))
+
+
+def original(name: str, index: int) -> bytes:
+    """See `explorer.resources`, whose caches complain when they are made before the server is."""
+    from explorer import resources
+
+    return resources.original(name, index)
+
+
+@asynccontextmanager
+async def lifespan(_: st.App) -> AsyncIterator[None]:
+    """Say where the app is: Streamlit's own welcome is of Streamlit, and is turned off."""
+    # A search for garbage among all that the imports have made takes an eighth of a second, in
+    # which nobody's picture is painted. Modules stay to the end anyway.
+    gc.freeze()
+    address = st.get_option("server.address") or "localhost"
+    port = st.get_option("server.port")
+    typer.echo(f"Latent Explorer is at http://{address}:{port} (Ctrl-C ends it)")
+    yield
 
 
 app = st.App(
     Path(__file__).parent / "pages" / "router.py",
+    lifespan=lifespan,
     routes=[
         *live_routes(app_service()),
+        image_route(original),
+        lab_route(),
         Route("/", first_page),
-        *(Route(f"/{page}", page_at_its_own_path) for page in PAGE_KEYS),
+        Route("/map", map_at_its_own_path),
+        Route("/draw", map_at_its_own_path),
+        *(Route(f"/{page}", page_at_its_own_path) for page in PAGE_KEYS if page != "models"),
     ],
 )

@@ -6,8 +6,12 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from training.checkpoint import Card, Checkpoint, CheckpointError, find, load, verify_files
-from training.recipes import ELBO
+from training.checkpoint import Card, CheckpointError, find, load, timeline_name
+from training.onnx_files import AnyCard, AnyModel, ForeignCard, open_any, read_any
+from training.recipes import ELBO, RECIPES
+
+ELBO_PARTS = {"test/reconstruction", "test/kl"}
+"""The parts of a VAE's negative ELBO."""
 
 
 @dataclass(frozen=True)
@@ -16,39 +20,64 @@ class Catalog:
 
     root: Path
     """The folder looked into."""
-    cards: dict[str, Card]
+    cards: dict[str, AnyCard]
     """Cards of the models that verified, by folder name, in the order people should meet them."""
     problems: dict[str, str]
     """For every folder that failed: which check, in one sentence."""
 
-    def open(self, name: str, device: str = "cpu") -> Checkpoint:
-        """Load one model; raises CheckpointError, also for a name that is not in the catalog."""
+    @property
+    def trained(self) -> dict[str, Card]:
+        """Cards of the models that were trained here, by folder name, in the same order."""
+        return {name: card for name, card in self.cards.items() if isinstance(card, Card)}
+
+    def open(self, name: str, device: str = "cpu", epoch: int | None = None) -> AnyModel:
+        """Load one model, as shipped or with its weights after an ``epoch`` of its timeline.
+
+        Raises CheckpointError, also for a name or an epoch that is not in the catalog.
+        """
         if name not in self.cards:
             raise CheckpointError(
                 self.root / name, self.problems.get(name, "there is no such model")
             )
-        return load(self.root / name, device)
+        if epoch is None:
+            return open_any(self.root / name, device)
+        if epoch not in self.cards[name].timeline:
+            raise CheckpointError(self.root / name, f"it keeps no weights of epoch {epoch}")
+        return load(self.root / name, device, epoch=epoch)
+
+    def open_key(self, key: str) -> AnyModel:
+        """Load what the live channel calls ``name``, or ``name@epoch``; raises CheckpointError."""
+        found = re.fullmatch(r"(.+)@([1-9][0-9]{0,5})", key)
+        if key in self.cards or not found:  # a folder may be called so
+            return self.open(key)
+        return self.open(found[1], epoch=int(found[2]))
 
 
 def scan(root: Path) -> Catalog:
-    """Read and verify every checkpoint folder directly inside ``root``."""
-    cards: dict[str, Card] = {}
+    """Read and verify every folder of a checkpoint or a decoder directly inside ``root``."""
+    cards: dict[str, AnyCard] = {}
     problems: dict[str, str] = {}
     for folder in find(root):
         if folder.parent != root:
             continue  # judges score models, nobody explores them
         try:
-            card = verify_files(folder)
+            card = read_any(folder)
         except CheckpointError as error:
             problems[folder.name] = error.check
             continue
         if card.family != "classifier" and card.image_shape[1] > 1:  # points are no pictures
             cards[folder.name] = card
-    order = sorted(cards, key=lambda name: (_turn(cards[name]), name))
+    order = sorted(cards, key=lambda name: (_turn(cards[name]), natural(name)))
     return Catalog(root, {name: cards[name] for name in order}, problems)
 
 
-def _turn(card: Card) -> int:
+def natural(text: str) -> list[tuple[float, str]]:
+    """What to sort names by so that z2 comes before z10."""
+    parts = re.split(r"([0-9]+)", text.casefold())
+    return [(float(part), "") if part.isdecimal() else (-1.0, part) for part in parts]
+
+
+def _turn(card: AnyCard) -> int:
     """A model's turn in a first visit: those with a map, those that take orders, the rest."""
     if card.family == "vae" and card.latent_dim == 2:
         return 0
@@ -57,21 +86,93 @@ def _turn(card: Card) -> int:
     return 2 if card.family == "vae" else 3
 
 
+def abilities(card: AnyCard, laid_out: bool = False) -> dict[str, str]:
+    """For each page about one model: "" where it can show this one, else a sentence why not.
+
+    ``laid_out`` says whether there is a plane of its codes.
+    """
+    return {
+        "map": "" if laid_out else _no_map(card),
+        "sliders": "",
+        "morph": "",
+        "draw": _no_drawing(card),
+        "digits": _no_digits(card),
+        "replay": _no_replay(card),
+    }
+
+
+def _no_map(card: AnyCard) -> str:
+    if card.family != "vae":
+        return "Nothing says where an image lies among its numbers: it has no encoder and no atlas."
+    return "Its real images are not on this computer, and it has no atlas of their codes."
+
+
+def _no_drawing(card: AnyCard) -> str:
+    if card.family != "vae":
+        return "Nothing says which numbers a drawing would be: it has no encoder."
+    channels, height, width = card.image_shape
+    if channels != 1 or height != width:
+        return "It knows other pictures than grey squares, as drawings here are."
+    return ""
+
+
+def _no_digits(card: AnyCard) -> str:
+    return "" if card.num_classes else "It cannot be asked for a class: it was not told of any."
+
+
+def _no_replay(card: AnyCard) -> str:
+    if earlier(card):
+        return ""
+    if not isinstance(card, Card):
+        return "It was trained elsewhere: its earlier epochs are not here."
+    return "Its checkpoint keeps no earlier epochs: train it with `--timeline 1,5,20`, say."
+
+
+def earlier(card: AnyCard) -> list[int]:
+    """Epochs of a model's timeline whose weights are not those that are shipped."""
+    files = card.files
+    return [e for e in card.timeline if files[timeline_name(e)].sha256 != card.weights_sha256]
+
+
+def remedy(name: str, problem: str) -> str:
+    """What to do about a folder that failed a check, as Markdown."""
+    if problem.startswith("schema version"):  # says so itself
+        return ""
+    anew = f" or train it anew with `latent-train fit {name}`," if name in RECIPES else ""
+    return f"Copy the folder again from where it came,{anew} or move it away."
+
+
 def plain(text: str) -> str:
     """Text from a card for use in Markdown: no link, image or HTML of a stranger's."""
     return re.sub(r"([\\`*_\[\]<>#!$:~|])", r"\\\1", " ".join(text.split()))
 
 
-def describe(card: Card) -> str:
+def describe(card: AnyCard) -> str:
     """The card in words, as Markdown, for the sidebar."""
-    recipe = card.recipe
     height, width = card.image_shape[1:]
     colour = "grey" if card.image_shape[0] == 1 else "colour"
     asked = f", asked for one of {card.num_classes} classes" if card.num_classes else ""
-    minutes = card.seconds / 60
     lines = [
-        f"**{plain(recipe.title)}** draws {height} x {width} {colour} images from "
+        f"**{plain(card.title)}** draws {height} x {width} {colour} images from "
         f"**{card.latent_dim} numbers**{asked}.",
+        *(_brought(card) if isinstance(card, ForeignCard) else _trained(card)),
+    ]
+    if card.notes:
+        lines.append(f"*{plain(card.notes)}*")
+    return "\n\n".join(lines)
+
+
+def _brought(card: ForeignCard) -> list[str]:
+    """What is known of a decoder that somebody brought along."""
+    size = sum(entry.size for entry in card.files.values())
+    after = f", trained on {plain(card.dataset)}" if card.dataset else ""
+    return [f"A decoder brought along as an ONNX file of {size / 1e6:.2g} MB{after}."]
+
+
+def _trained(card: Card) -> list[str]:
+    """How a model was trained, and how good it was measured to be."""
+    recipe, minutes = card.recipe, card.seconds / 60
+    lines = [
         f"Trained on {card.images_seen:,} images of {plain(recipe.dataset.upper())} "
         f"({card.epochs} passes) in {minutes:.0f} min on {plain(card.device)}.",
         " · ".join(
@@ -80,37 +181,41 @@ def describe(card: Card) -> str:
     ]
     if recipe.report:
         lines.append(f"From report {plain(recipe.report)}, {plain(recipe.row)}.")
-    lines += _measured(card)
-    if card.notes:
-        lines.append(f"*{plain(card.notes)}*")
-    return "\n\n".join(lines)
+    return lines + _measured(card)
 
 
 def _measured(card: Card) -> list[str]:
     """What the card's metrics say of the model, a sentence each."""
     lines: list[str] = []
-    metrics, objective = card.metrics, card.recipe.objective
-    if isinstance(objective, ELBO) and {"test/reconstruction", "test/kl"} <= metrics.keys():
-        reconstruction, kl = metrics["test/reconstruction"], metrics["test/kl"]
-        if objective.reconstruction == "bernoulli":  # whatever beta it was trained with
-            lines.append(
-                f"Negative ELBO on the test set: **{reconstruction + kl:.1f} nats** an image."
-            )
-        else:
-            lines.append(
-                f"On the test set: squared error **{reconstruction:.1f}** an image, "
-                f"KL **{kl:.1f} nats**."
-            )
+    metrics = card.metrics
+    if (nats := negative_elbo(card)) is not None:
+        lines.append(f"Negative ELBO on the test set: **{nats:.1f} nats** an image.")
+    elif isinstance(card.recipe.objective, ELBO) and metrics.keys() >= ELBO_PARTS:
+        lines.append(
+            f"On the test set: squared error **{metrics['test/reconstruction']:.1f}** an image, "
+            f"KL **{metrics['test/kl']:.1f} nats**."
+        )
     return lines + _scored(card)
 
 
-def _scored(card: Card) -> list[str]:
+def negative_elbo(card: Card) -> float | None:
+    """Of the test set, in nats an image, whatever beta it was trained with.
+
+    None where it was not measured, or is no sum of nats.
+    """
+    objective = card.recipe.objective
+    nats = isinstance(objective, ELBO) and objective.reconstruction == "bernoulli"
+    if not nats or not card.metrics.keys() >= ELBO_PARTS:
+        return None
+    return sum(card.metrics[name] for name in ELBO_PARTS)
+
+
+def _scored(card: AnyCard) -> list[str]:
     """What ``latent-train evaluate`` found, or for a class asked for, what training did."""
     values = card.scores.values if card.scores else {}
     lines: list[str] = []
-    if (
-        asked := values.get("class_agreement", card.metrics.get("test/class_agreement"))
-    ) is not None:
+    asked = values.get("class_agreement", card.metrics.get("test/class_agreement"))
+    if asked is not None:
         lines.append(f"The judge reads the class asked for in **{asked:.1%}** of its samples.")
     if card.scores and card.scores.judge and "inception_score" in values:
         best = card.scores.real.get("inception_score")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
-import threading
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from explorer.settings import PROJECT
+from training.children import UNTIL_EOF, at_eof
 
 
 def _run(
@@ -27,12 +26,12 @@ def _run(
         bool, typer.Option("--browser/--no-browser", help="Open a browser window.")
     ] = True,
     until_eof: Annotated[
-        bool, typer.Option("--until-eof", hidden=True, help="End when standard input closes.")
+        bool, typer.Option(UNTIL_EOF, hidden=True, help="End when standard input closes.")
     ] = False,
 ) -> None:
     """Open the latent explorer on this computer."""
     if until_eof:
-        threading.Thread(target=_end_at_eof, daemon=True).start()
+        at_eof(lambda: os._exit(0))
     for variable, folder in (("LATENT_CHECKPOINTS", checkpoints), ("LATENT_DATA", data)):
         if folder is not None:
             if not folder.is_dir():
@@ -43,12 +42,6 @@ def _run(
     from explorer.app import app
 
     app.run(config={"server.port": port, "server.headless": not browser})
-
-
-def _end_at_eof() -> None:
-    """End this process with the one that started it, even where that was killed."""
-    sys.stdin.buffer.read()
-    os._exit(0)
 
 
 def main() -> None:

@@ -152,9 +152,12 @@ def running_mean(values: Values, window: int) -> Values:
 
 
 def batch_curves(
-    losses: Mapping[str, Values], window: int, colours: Sequence[str]
+    losses: Mapping[str, Values], window: int, colours: Sequence[str], every: int = 1
 ) -> dict[str, Figure]:
-    """Losses per batch, from 1: every `batch_step`-th value faint, the running mean strong."""
+    """Losses of every ``every``-th batch: one in `batch_step` faint, the running mean strong.
+
+    The mean is of ``window`` values.
+    """
     step = batch_step(max(map(len, losses.values())))
     figures = {}
     for title, group in by_figure(list(losses)).items():
@@ -167,7 +170,9 @@ def batch_curves(
                 ("mean", running_mean(values, window), {"width": 2.5}, 1.0),
             ):
                 curve = _curve(f"{part(name).title}, {kind}", y[drawn].tolist(), i, colours)
-                curve.update(x=(drawn + 1).tolist(), opacity=opacity, line=line | {"color": colour})
+                curve.update(
+                    x=(drawn * every + 1).tolist(), opacity=opacity, line=line | {"color": colour}
+                )
                 if kind == "each":
                     curve.mode = "lines"
                 chart.add_trace(curve)
@@ -235,6 +240,14 @@ def sweep(sizes: Mapping[int, float], axis: str, colours: Sequence[str]) -> Figu
     curve.x = at
     chart.add_trace(curve)
     chart.update_xaxes(tickvals=at, rangemode="tozero")
+    return chart
+
+
+def by_epoch(values: Mapping[str, Sequence[float]], unit: str, colours: Sequence[str]) -> Figure:
+    """What was measured after every epoch, from 1, a curve for each name."""
+    chart = blank("epoch", unit)
+    for i, (name, measured) in enumerate(values.items()):
+        chart.add_trace(_curve(html.escape(name), measured, i, colours))
     return chart
 
 
@@ -314,10 +327,11 @@ def _in_words(trace: Any) -> str:
     name = html.unescape(trace.name)
     if trace.type == "scattergl":
         return f"{name}: {len(trace.x):,} points"
-    if trace.type == "bar" or len(trace.x) < 2:
+    if trace.type == "bar":
         pairs = zip(trace.x, trace.y, strict=True)
         return f"{name}: " + ", ".join(f"{x} {y:.4g}" for x, y in pairs)
-    return f"{name}: {trace.y[0]:.4g} at {trace.x[0]}, {trace.y[-1]:.4g} at {trace.x[-1]}"
+    ends = sorted({0, len(trace.x) - 1})
+    return f"{name}: " + ", ".join(f"{trace.y[i]:.4g} at {trace.x[i]}" for i in ends)
 
 
 def grid(rows: Sequence[pictures.Pixels]) -> pictures.Pixels:

@@ -57,6 +57,22 @@ def class_mix(a: int, b: int, frames: int, num_classes: int) -> Array:
     return lerp(eye[a], eye[b], np.linspace(0, 1, frames, dtype=np.float32))
 
 
+def nearest_class(weights: Array) -> Array:
+    """One-hot rows (n, k) of the class that weighs most in each row."""
+    return np.eye(weights.shape[1], dtype=np.float32)[weights.argmax(1)]
+
+
+def ellipse(axes: Array, corners: int) -> Array:
+    """Outline (corners, 2) of one standard deviation of axes @ e, e being N(0, I) of d numbers.
+
+    ``axes`` (2, d): for a plane of directions (2, d) and standard deviations (d,) their product.
+    """
+    values, vectors = np.linalg.eigh((axes @ axes.T).astype(np.float64))
+    angle = np.linspace(0, 2 * np.pi, corners, endpoint=False)
+    circle = np.stack([np.cos(angle), np.sin(angle)])
+    return ((vectors * np.sqrt(np.maximum(values, 0))) @ circle).T.astype(np.float32)
+
+
 @dataclass(frozen=True)
 class CodeIndex:
     """Neighbour search among real codes."""

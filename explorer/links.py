@@ -6,6 +6,8 @@ read in full is used as far as it goes, and says what it left out.
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import math
 import re
 from collections.abc import Callable, Iterable
@@ -14,8 +16,16 @@ from typing import Any
 
 import streamlit as st
 
+from explorer.directions import MOST, NAME, Kept
+from explorer.lessons import MOST_STEPS
+from explorer.lessons.progress import MOST_LESSONS, Said
+from training.plane import MOST_POINTS
+
 LIMIT = 100
 """Latents of a link lie within ±100: far beyond any real code."""
+SEARCH_LENGTH = 40
+LINKED = 128
+"""Numbers that a direction may have to be in a link."""
 
 
 @dataclass(frozen=True)
@@ -88,21 +98,112 @@ def read_pick(text: str) -> str:
     return _image_or_seed(text)
 
 
-_image = pattern(r"(test|sample|folder)-[0-9]{1,6}", "an image such as test-12")
+def several(one: Callable[[str], str]) -> Callable[[str], list[str]]:
+    """Up to 20 values that ``one`` reads, joined by tildes, which no name has."""
+
+    def read(text: str) -> list[str]:
+        values = [one(value) for value in text.split("~")]
+        if len(values) > 20:
+            raise ValueError("up to 20 values are wanted")
+        return values
+
+    return read
+
+
+def read_directions(text: str) -> list[Kept]:
+    """Up to 8 directions joined by tildes: ``3 to 8!c3-8``, ``thick!g0.1_-0.2``."""
+    found = [_read_direction(one) for one in text.split("~")]
+    if len(found) > MOST or len({one.name for one in found}) < len(found):
+        raise ValueError(f"up to {MOST} directions, each with a name of its own, are wanted")
+    return found
+
+
+def _read_direction(text: str) -> Kept:
+    found = re.fullmatch(rf"({NAME})!(?:c([0-9]{{1,3}})-([0-9]{{1,3}})|([gf])(.*))", text)
+    if not found:
+        raise ValueError("a direction such as 3 to 8!c3-8 is wanted")
+    name, a, b, source, numbers = found.groups()
+    if source is None:
+        return Kept(name, "classes", classes=(int(a), int(b)))
+    vector = tuple(read_floats(numbers)) if numbers else ()
+    if len(vector) > LINKED:
+        raise ValueError(f"up to {LINKED} numbers in a direction are wanted")
+    return Kept(name, "groups" if source == "g" else "file", vector=vector)
+
+
+def write_directions(found: Iterable[Kept]) -> str:
+    """Between classes, what they are; else the vector, or nothing of it where it is too long."""
+    return "~".join(map(_write_direction, found))
+
+
+def _write_direction(one: Kept) -> str:
+    if one.source == "classes":
+        return f"{one.name}!c{one.classes[0]}-{one.classes[1]}"
+    numbers = write_floats(one.vector) if len(one.vector) <= LINKED else ""
+    return f"{one.name}!{one.source[0]}{numbers}"
+
+
+def read_said(text: str) -> dict[str, str]:
+    """What was predicted, lesson by lesson, joined by tildes: ``blur.02x-1~plane.1``."""
+    found = [
+        re.fullmatch(rf"([a-z]{{1,20}})\.([0-3x-]{{0,{MOST_STEPS - 1}}}[0-3x])", one)
+        for one in text.split("~")
+    ]
+    said = {one[1]: one[2] for one in found if one}
+    if len(said) < len(found) or len(said) > MOST_LESSONS:
+        raise ValueError("predictions such as blur.02x-1 are wanted")
+    return said
+
+
+def write_said(said: Said) -> str:
+    """The marks of each lesson (see `explorer.lessons.progress`)."""
+    return "~".join(f"{name}.{marks}" for name, marks in said.items())
+
+
+def read_points(text: str) -> list[tuple[float, float]]:
+    """Up to `MOST_POINTS` points of the square from -1 to 1, joined by tildes: ``0.5_-0.2``."""
+    points = [read_floats(one) for one in text.split("~")]
+    if len(points) > MOST_POINTS or any(len(p) != 2 or max(map(abs, p)) > 1 for p in points):
+        raise ValueError(f"up to {MOST_POINTS} points such as 0.5_-0.2 are wanted")
+    return [(x, y) for x, y in points]
+
+
+def write_points(points: Iterable[tuple[float, float]]) -> str:
+    """Points with three decimals."""
+    return "~".join(map(write_floats, points))
+
+
+def write_search(text: str) -> str:
+    """What is searched for, without the characters that no link may bring."""
+    return re.sub(r"[^\w .,=+-]", "", text)[:SEARCH_LENGTH]
+
+
+_image = pattern(r"(test|sample|folder|drawn)-[0-9]{1,6}", "an image such as test-12")
 _image_or_seed = pattern(
     r"(test|sample|folder)-[0-9]{1,6}|seed-[0-9]{1,9}",
     "an image such as test-12, seed-12 or code-0.5",
 )
+_dataset = pattern(r"[A-Za-z0-9][A-Za-z0-9_ .-]{0,39}", "the name of a data set")
+_model = pattern(r"[A-Za-z0-9._-]{1,100}", "the name of a model")
+_search = pattern(rf"[\w .,=+-]{{0,{SEARCH_LENGTH}}}", f"up to {SEARCH_LENGTH} letters or digits")
+_switch = (lambda text: bool(integer(0, 1)(text)), lambda on: str(int(on)))
 
 KEYS: dict[str, Key] = {
     key.name: key
     for key in (
-        Key("model", "", pattern(r"[A-Za-z0-9._-]{1,100}", "the name of a model")),
+        Key("model", "", _model),
         Key("seed", 0, integer(0, 2**31 - 1)),
         Key("z", None, read_floats, write_floats),
         Key("class", 0, integer(0, 999)),
         Key("selected", "", _image),
-        Key("grid", False, lambda text: bool(integer(0, 1)(text)), lambda on: str(int(on))),
+        Key("plane", "pca", pattern("pca|umap", "pca or umap")),
+        Key(
+            "along",
+            "dimensions",
+            pattern("dimensions|principal|own", "dimensions, principal or own"),
+        ),
+        Key("dirs", [], read_directions, write_directions),
+        Key("grid", False, *_switch),
         Key("a", "", read_pick),
         Key("b", "", read_pick),
         Key("frames", 9, integer(3, 21)),
@@ -111,36 +212,61 @@ KEYS: dict[str, Key] = {
         Key("text", "2026", pattern(r".{0,12}", "up to 12 characters")),
         Key("from", 3, integer(0, 999)),
         Key("to", 8, integer(0, 999)),
+        Key("epoch", 0, integer(1, 100_000)),  # 0: the weights as shipped
         Key("run", "", pattern(r"[A-Za-z0-9._-]{1,100}", "the name of a run")),
         Key("report", "R1", pattern("R[1-5]", "one of R1 to R5")),
         Key("row", "", pattern(r"[A-Za-z0-9._-]{1,100}", "the name of a recipe")),
+        Key("family", [], several(pattern(r"[a-z-]{1,20}", "a family such as vae")), "~".join),
+        Key("data", [], several(_dataset), "~".join),
+        Key(
+            "reports",
+            [],
+            several(pattern("R[1-5]|own|brought", "R1 to R5, own or brought")),
+            "~".join,
+        ),
+        Key("with", [], several(_model), "~".join),
+        Key("drive", "image", pattern("image|z", "image or z")),
+        Key("find", "", _search, write_search),
+        Key("lesson", "", pattern(r"[a-z]{1,20}", "the name of a lesson")),
+        Key("step", 1, integer(1, MOST_STEPS + 1)),  # after the last one comes the summary
+        Key("said", {}, read_said, write_said),
+        Key("present", False, *_switch),
+        Key("points", [], read_points, write_points),  # none: the lesson's own
+        Key("sort", "first", pattern("first|name|score|size|latents", "a known order")),
     )
 }
 
 PAGE_KEYS: dict[str, tuple[str, ...]] = {
-    "map": ("model", "z", "seed", "selected", "grid"),
-    "sliders": ("model", "z", "seed", "class"),
+    "models": ("family", "data", "reports", "find", "sort"),
+    "map": ("model", "z", "seed", "selected", "plane", "grid"),
+    "sliders": ("model", "z", "seed", "class", "along", "dirs"),
     "morph": ("model", "a", "b", "frames", "path", "at", "from", "to"),
+    "draw": ("model", "z", "seed", "plane"),
     "digits": ("model", "z", "seed", "text", "from", "to", "at"),
+    "compare": ("model", "with", "drive", "selected", "z", "seed", "class"),
+    "replay": ("model", "z", "seed", "class", "epoch", "grid"),
+    "lessons": ("lesson", "step", "said", "present", "seed", "selected", "points"),
     "reports": ("report", "row"),
     "training": ("run",),
 }
 """What the link of each page carries."""
 
 
-def restore() -> None:
+def restore() -> bool:
     """Take the URL's values into the session, once, and give every other key its default.
+
+    True for the run that does; a page is opened by it.
 
     What the session knows already is newer than the URL: after a restart of the server the page
     brings along what its user did meanwhile.
     """
     if "link_problems" in st.session_state:
-        return
+        return False
     problems = []
     for key in KEYS.values():
         if key.name in st.session_state:
             continue
-        value = key.default
+        value = copy.copy(key.default)  # a list is the session's own
         if key.name in st.query_params:
             try:
                 value = key.read(st.query_params[key.name])
@@ -148,14 +274,35 @@ def restore() -> None:
                 problems.append(f"{key.name} ({error})")
         st.session_state[key.name] = value
     st.session_state["link_problems"] = problems
+    return True
 
 
 def publish(page: str) -> None:
     """Write the page's state into the URL, so that its address is its link."""
-    wanted = {}
-    for name in PAGE_KEYS[page]:
-        key, value = KEYS[name], st.session_state[name]
-        if value != key.default:
-            wanted[name] = key.write(value)
+    wanted = _written(page)
+    st.session_state["published"] = (page, wanted)
     if st.query_params.to_dict() != wanted:
         st.query_params.from_dict(wanted)
+
+
+def follow(page: str, names: Iterable[str]) -> None:
+    """Where the browser went back or forward on a page, take these keys from its URL anew.
+
+    That is so where the URL is another than the last one published, and the state is still the
+    same: what the user did since is newer than any URL.
+    """
+    wanted = _written(page)
+    if st.session_state.get("published") != (page, wanted) or st.query_params.to_dict() == wanted:
+        return
+    for name in names:
+        key, value = KEYS[name], KEYS[name].default
+        if name in st.query_params:
+            with contextlib.suppress(ValueError):  # none that was published
+                value = key.read(st.query_params[name])
+        st.session_state[name] = value
+
+
+def _written(page: str) -> dict[str, str]:
+    """What the page's link says, by the keys' names."""
+    pairs = [(KEYS[name], st.session_state[name]) for name in PAGE_KEYS[page]]
+    return {key.name: key.write(value) for key, value in pairs if value != key.default}

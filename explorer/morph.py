@@ -9,7 +9,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from explorer import latent, pictures
-from training.checkpoint import Checkpoint
+from training.onnx_files import AnyModel
 
 Latent = Annotated[float, Field(ge=-1e9, le=1e9)]
 
@@ -56,22 +56,27 @@ class Morph(BaseModel):
         a, b = (np.array(end.z, np.float32) for end in (self.a, self.b))
         return latent.path(self.path, a, b, n)
 
-    def mix(self, n: int, num_classes: int) -> latent.Array | None:
-        """Class weights (n, k) along the path; None for an unconditional model."""
+    def mix(self, n: int, num_classes: int, mixes: bool = True) -> latent.Array | None:
+        """Class weights (n, k) along the path; None for an unconditional model.
+
+        The class changes step by step, or halfway for a model that ``mixes`` none.
+        """
         if not num_classes or self.a.label is None or self.b.label is None:
             return None
         if (last := max(self.a.label, self.b.label)) >= num_classes:
             raise ValueError(f"{self.model} knows no class {last}")
-        return latent.class_mix(self.a.label, self.b.label, n, num_classes)
+        weights = latent.class_mix(self.a.label, self.b.label, n, num_classes)
+        return weights if mixes else latent.nearest_class(weights)
 
-    def render(self, opened: Checkpoint) -> pictures.Pixels:
+    def render(self, opened: AnyModel) -> pictures.Pixels:
         """The frames (frames, H, W, C).
 
         Raises ValueError where ``opened`` is not the model, or not the weights, it was made with.
         """
-        if opened.card.files["weights.safetensors"].sha256 != self.weights_sha256:
+        card = opened.card
+        if card.weights_sha256 != self.weights_sha256:
             raise ValueError(f"this recipe was made with other weights of {self.model}")
-        mix = self.mix(self.frames, opened.card.num_classes)
+        mix = self.mix(self.frames, card.num_classes, card.mixes_classes)
         condition = None if mix is None else torch.from_numpy(mix)
         images = opened.decode(torch.from_numpy(self.codes(self.frames)), condition)
         return pictures.to_pixels(images.cpu().numpy())

@@ -10,7 +10,7 @@ import streamlit as st
 
 from explorer import latent
 from explorer.components import shared
-from training.checkpoint import Card
+from training.onnx_files import AnyCard
 
 
 def model_name() -> str:
@@ -18,7 +18,7 @@ def model_name() -> str:
     return st.session_state["model"]
 
 
-def z_of(card: Card) -> latent.Array:
+def z_of(card: AnyCard) -> latent.Array:
     """The latent (d,): what was settled on, else what the seed stands for."""
     z = st.session_state["z"]
     if z is not None and len(z) == card.latent_dim:
@@ -26,14 +26,14 @@ def z_of(card: Card) -> latent.Array:
     return latent.sample_z(st.session_state["seed"], card.latent_dim)
 
 
-def weights_of(card: Card) -> latent.Array | None:
+def weights_of(card: AnyCard) -> latent.Array | None:
     """Class weights (k,) of the chosen class; None where the model is unconditional."""
     if not card.num_classes:
         return None
     return np.eye(card.num_classes, dtype=np.float32)[class_of(card)]
 
 
-def class_of(card: Card) -> int:
+def class_of(card: AnyCard) -> int:
     """The chosen class, within what the model knows."""
     return min(st.session_state["class"], max(card.num_classes - 1, 0))
 
@@ -51,13 +51,23 @@ def move(z: list[float] | None) -> None:
     st.session_state["token"] = uuid.uuid4().hex
 
 
+def stay() -> None:
+    """Have the page's components take the class from Python, where the latent is."""
+    move(st.session_state["z"])
+
+
 def randomise() -> None:
     """Draw a new seed and go to the latent that it stands for."""
     st.session_state["seed"] = int(np.random.default_rng().integers(2**31))
     move(None)
 
 
-def components_data(name: str, card: Card) -> dict[str, Any]:
+def open_page(page: str, model: str) -> None:
+    """Have the router go on to another page, on a model."""
+    st.session_state.update(go=page, model=model)
+
+
+def components_data(name: str, card: AnyCard) -> dict[str, Any]:
     """What every component of a model is told (see `explorer.components.shared`)."""
     for key in ("token", "session"):
         st.session_state.setdefault(key, uuid.uuid4().hex)

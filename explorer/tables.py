@@ -25,6 +25,12 @@ def overview(systems: Sequence[Row], problems: Mapping[str, str]) -> Table:
     ]
 
 
+def without_empty_columns(table: Table) -> Table:
+    """A table without the columns in which no row has a value."""
+    kept = [name for name in (table[0] if table else {}) if any(r[name] is not None for r in table)]
+    return [{name: row[name] for name in kept} for row in table]
+
+
 def _trained(row: Row, problems: Mapping[str, str]) -> str:
     if row.card is not None:
         return f"{row.card.epochs} of {row.card.recipe.epochs}"

@@ -1,12 +1,17 @@
-"""Pictures that people bring: bounded, decoded safely, and made to look like MNIST."""
+"""Pictures that people bring: bounded, decoded safely, and made to look like a model's images."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
+
+from training.data import MNIST_SHAPE
+from training.pictures import ImageShape, prepared
 
 MAX_BYTES = 2 << 20
 MAX_PIXELS = 16_000_000
@@ -17,18 +22,46 @@ INK_BOX = 20
 FAINT = 12
 """Ink that is no brighter than this after scaling down is not there."""
 
+Made = TypeVar("Made")
+
 
 class UploadError(ValueError):
     """A picture that cannot be used; the message says why and what would do."""
 
 
+def read_for(blob: bytes, image_shape: ImageShape) -> NDArray[np.uint8]:
+    """A picture as a model of images (C, H, W) wants it: uint8 (H, W, C), as a digit or as it is.
+
+    Raises UploadError.
+    """
+    if image_shape == MNIST_SHAPE:
+        return read_digit(blob, image_shape[1])[..., None]
+    return read_picture(blob, image_shape)
+
+
+def read_picture(blob: bytes, image_shape: ImageShape) -> NDArray[np.uint8]:
+    """A PNG, JPEG or WebP as training prepares its pictures: uint8 (H, W, C).
+
+    The middle part of the shape's proportions, resized. Raises UploadError for anything else than
+    one readable picture.
+    """
+    return _opened(blob, lambda image: prepared(image, image_shape).transpose(1, 2, 0).copy())
+
+
 def read_digit(blob: bytes, size: int = 28) -> NDArray[np.uint8]:
     """A PNG, JPEG or WebP of a digit as MNIST would hold it: uint8 (size, size), ink bright.
 
-    Dark ink on a light ground is inverted; the ink is cropped, scaled and centred by its mass.
-    Raises UploadError for anything else than one readable picture with ink on it.
+    Dark ink on a light ground is inverted. Raises UploadError for anything else than one readable
+    picture with ink on it.
     """
-    ink = _ink(_open(blob))
+    return as_mnist(_ink(_opened(blob, _grey)), size)
+
+
+def as_mnist(ink: NDArray[np.uint8], size: int = 28) -> NDArray[np.uint8]:
+    """Bright ink on black (h, w) cropped, scaled and centred by its mass: uint8 (size, size).
+
+    Raises UploadError where there is no ink, or next to none.
+    """
     box = Image.fromarray(ink).getbbox()
     if box is None:
         raise UploadError("The picture is blank: nothing stands out from its background.")
@@ -43,15 +76,15 @@ def read_digit(blob: bytes, size: int = 28) -> NDArray[np.uint8]:
     return _centred((pixels * (255 / pixels.max())).astype(np.uint8), size)
 
 
-def _open(blob: bytes) -> Image.Image:
-    """Decode, with transparent parts on white, as 8-bit grey."""
+def _opened(blob: bytes, make: Callable[[Image.Image], Made]) -> Made:
+    """What ``make`` makes of a picture; raises UploadError for what is none or too large."""
     if len(blob) > MAX_BYTES:
         raise UploadError(f"The file has {len(blob) / 2**20:.1f} MB; up to 2 MB can be read.")
     try:
         with Image.open(io.BytesIO(blob), formats=("PNG", "JPEG", "WEBP")) as image:
             if image.width * image.height > MAX_PIXELS:  # known before any pixel is decoded
                 raise _too_many_pixels()
-            rgba = ImageOps.exif_transpose(image).convert("RGBA")
+            return make(image)
     except UploadError:
         raise
     except UnidentifiedImageError:
@@ -60,6 +93,11 @@ def _open(blob: bytes) -> Image.Image:
         raise _too_many_pixels() from None
     except Exception as error:  # on damaged bytes, Pillow's decoders raise all kinds
         raise UploadError(f"The picture is damaged and cannot be read ({error}).") from error
+
+
+def _grey(image: Image.Image) -> Image.Image:
+    """Upright, with transparent parts on white, as 8-bit grey."""
+    rgba = ImageOps.exif_transpose(image).convert("RGBA")
     white = Image.new("RGBA", rgba.size, "white")
     return Image.alpha_composite(white, rgba).convert("L")
 

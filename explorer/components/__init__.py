@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from streamlit.components.v2 import component
 
 from explorer.live.routes import PLOTLY_PATH, SOCKET_PATH, answer_now
-from training.checkpoint import Card
+from training.onnx_files import AnyCard
 
 _HERE = Path(__file__).parent
 _HTML = '<div class="latent"></div><div class="latent-status" role="status"></div>'
@@ -80,7 +80,7 @@ def encode(data: bytes | NDArray[Any]) -> str:
 
 def shared(
     name: str,
-    card: Card,
+    card: AnyCard,
     z: NDArray[np.float32],
     weights: NDArray[np.float32] | None,
     token: str,

@@ -7,12 +7,14 @@ so that a slow client or a slow model loses stale frames, never new ones.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import plotly
 from starlette.requests import Request as HttpRequest
-from starlette.responses import FileResponse
+from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -21,8 +23,11 @@ from explorer.live.service import DecodeError, DecodeService
 
 SOCKET_PATH = "/live/decode"
 PLOTLY_PATH = "/live/plotly.min.js"
+IMAGE_PATH = "/live/image"
 MAX_VIEWS = 64
 """Views of one connection that may wait at the same time."""
+
+AnyRequest = protocol.Request | protocol.Drawing
 
 
 def live_routes(service: DecodeService) -> list[BaseRoute]:
@@ -39,6 +44,24 @@ def live_routes(service: DecodeService) -> list[BaseRoute]:
         WebSocketRoute(SOCKET_PATH, decode, name="live-decode"),
         Route(PLOTLY_PATH, _plotly, name="live-plotly"),
     ]
+
+
+def image_route(original: Callable[[str, int], bytes]) -> BaseRoute:
+    """Real images, each at ``IMAGE_PATH/<model>/<number>``.
+
+    ``original`` gives image ``number`` of the model's data set as PNG; raises LookupError.
+    """
+
+    def image(request: HttpRequest) -> Response:
+        try:
+            found = original(request.path_params["model"], request.path_params["number"])
+        except LookupError as error:
+            return Response(str(error), 404, media_type="text/plain")
+        # No page of another origin may show the user's own pictures.
+        headers = {"Cache-Control": "private", "Cross-Origin-Resource-Policy": "same-origin"}
+        return Response(found, media_type="image/png", headers=headers)
+
+    return Route(IMAGE_PATH + "/{model}/{number:int}", image, name="live-image")
 
 
 def same_origin(socket: WebSocket) -> bool:
@@ -58,7 +81,7 @@ class _Connection:
     def __init__(self, socket: WebSocket, service: DecodeService):
         self._socket = socket
         self._service = service
-        self._waiting: dict[int, protocol.Request] = {}
+        self._waiting: dict[int, AnyRequest] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._sending = asyncio.Lock()
 
@@ -103,11 +126,11 @@ class _Connection:
             self._tasks[view] = asyncio.create_task(self._work(request))
         return True
 
-    async def _work(self, request: protocol.Request) -> None:
+    async def _work(self, request: AnyRequest) -> None:
         """Answer a request, then whatever newer one its view has been waiting with."""
         view = request.view
         try:
-            current: protocol.Request | None = request
+            current: AnyRequest | None = request
             while current is not None:
                 await self._send(await answer(self._service, current))
                 current = self._waiting.pop(view, None)
@@ -121,30 +144,31 @@ class _Connection:
             await self._socket.send_bytes(frame)
 
 
-async def answer(service: DecodeService, request: protocol.Request) -> bytes:
-    """The frame that answers a request: pixels, or an error in words."""
+async def answer(
+    service: DecodeService, request: AnyRequest, seconds: float | None = None
+) -> bytes:
+    """The frame that answers a request, within ``seconds``: pixels, a code or an error."""
     try:
-        if not service.is_open(request.model):
-            # Opening a model reads files: not on the event loop that serves everybody.
-            await asyncio.to_thread(service.model, request.model)
-        future = service.submit(request.model, request.z, request.weights)
-        return protocol.pack_pixels(request.id, await asyncio.wrap_future(future))
+        async with asyncio.timeout(seconds):
+            if not service.is_open(request.model):
+                # Opening a model reads files: not on the event loop that serves everybody.
+                await asyncio.to_thread(service.model, request.model)
+            if isinstance(request, protocol.Drawing):
+                code = await asyncio.to_thread(service.encode, request.model, request.ink)
+                return protocol.pack_code(request.id, code.seen, code.mu, code.sigma)
+            future = service.submit(request.model, request.z, request.weights)
+            return protocol.pack_pixels(request.id, await asyncio.wrap_future(future))
     except DecodeError as error:
         return protocol.pack_error(request.id, str(error))
     except Exception as error:  # whatever it is, the view waits for an answer
-        return protocol.pack_error(request.id, f"{request.model} could not be decoded: {error!r}")
+        return protocol.pack_error(request.id, f"{request.model} could not be run: {error!r}")
 
 
 def answer_now(service: DecodeService, frame: bytes) -> bytes:
-    """The same for callers without an event loop: one frame in, one frame out."""
+    """The same for callers that do not await: one frame in, one frame out."""
     try:
         request = protocol.unpack_request(frame)
     except protocol.ProtocolError as error:
         return protocol.pack_error(error.request_id, str(error))
-    try:
-        pixels = service.submit(request.model, request.z, request.weights).result(timeout=30)
-        return protocol.pack_pixels(request.id, pixels)
-    except DecodeError as error:
-        return protocol.pack_error(request.id, str(error))
-    except Exception as error:
-        return protocol.pack_error(request.id, f"{request.model} could not be decoded: {error!r}")
+    with ThreadPoolExecutor(1) as apart:  # an event loop may be running in the caller's thread
+        return apart.submit(asyncio.run, answer(service, request, seconds=30)).result()

@@ -1,4 +1,4 @@
-"""Decodes latents of many sessions, several requests of one model in one batch.
+"""Decodes latents of many sessions, several requests of one model in one batch; encodes drawings.
 
 One worker thread does all decoding, so that requests that arrive while it works are waiting
 together when it is free and share the next batch. Small requests (a canvas under the hand) come
@@ -7,17 +7,24 @@ before large ones (filmstrips, grids), which are drawn in pieces in between.
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from explorer.uploads import UploadError, as_mnist
+from training import networks
 from training.checkpoint import Checkpoint, CheckpointError
+from training.devices import has_bf16
+from training.onnx_files import AnyModel
 
 SMALL_ROWS = 16
 """Requests of up to this many rows are served first."""
@@ -25,20 +32,45 @@ BATCH_ROWS = 8
 """Rows of one batch of small requests: a larger one takes longer and saves next to nothing."""
 PIECE_ROWS = 4
 """Rows of a large request drawn before small ones are looked at again: under 10 ms of the CGAN."""
+PIECE_NUMBERS = 2**15
+"""And of larger images so few that they are no more numbers, but one at least."""
+
+MOST_BYTES = 256 << 20
+"""Weights held open together; the models that were used longest ago leave first."""
 
 BF16_PARAMETERS = 1_000_000
 """Models from this size on decode in bfloat16."""
 
 Pixels = NDArray[np.uint8]
+Model = TypeVar("Model", bound=AnyModel)
 
 
 class DecodeError(ValueError):
     """A request that no model can answer; the message is for the person who sent it."""
 
 
+@dataclass(frozen=True)
+class Code:
+    """What an encoder makes of an image: the posterior q(z|x)."""
+
+    seen: Pixels
+    """The image as the model saw it (height, width, channels)."""
+    mu: NDArray[np.float32]
+    """Its mean (d,)."""
+    sigma: NDArray[np.float32]
+    """Its standard deviations (d,)."""
+
+
+@dataclass(frozen=True)
+class _Open:
+    model: AnyModel
+    stamp: Hashable
+    size: int
+
+
 @dataclass(eq=False)
 class _Job:
-    model: str
+    model: AnyModel
     z: torch.Tensor
     weights: torch.Tensor | None
     future: Future[Pixels] = field(default_factory=Future)
@@ -51,12 +83,22 @@ class _Job:
 
 
 class DecodeService:
-    """Draws latents of any model that ``open_model`` can open. Thread-safe."""
+    """Draws latents of any model that ``open_model`` can open. Thread-safe.
 
-    def __init__(self, open_model: Callable[[str], Checkpoint]):
+    ``stamp`` tells of a name what changes when its model does, which is then opened again.
+    """
+
+    def __init__(
+        self,
+        open_model: Callable[[str], AnyModel],
+        stamp: Callable[[str], Hashable] = lambda name: None,
+    ):
         self._open_model = open_model
-        self._models: dict[str, Checkpoint] = {}
+        self._stamp = stamp
+        self._models: OrderedDict[str, _Open] = OrderedDict()
+        self._table = threading.Lock()
         self._loading = threading.Lock()
+        self._encoding = threading.Lock()
         self._jobs: list[_Job] = []
         self._changed = threading.Condition()
         self._closed = False
@@ -71,7 +113,8 @@ class DecodeService:
         The future gives uint8 (n, height, width, channels); cancel it to withdraw the request.
         Raises DecodeError for an unknown model or what the model does not take.
         """
-        card = self.model(model).card
+        opened = self.model(model)
+        card = opened.card
         d = z.shape[1]
         if d != card.latent_dim:
             raise DecodeError(f"{model} wants {card.latent_dim} latents in a row, not {d}")
@@ -86,11 +129,13 @@ class DecodeService:
             raise DecodeError(
                 "unknown class: every latent wants weights that are not negative and sum to 1"
             )
+        if weights is not None and not card.mixes_classes and (weights.max(1) < 0.999).any():
+            raise DecodeError(f"{model} takes one class: it draws nothing between two")
         if not np.isfinite(z).all():
             raise DecodeError("z must be finite")
         tensor = torch.from_numpy(np.array(z, np.float32))
         condition = None if weights is None else torch.from_numpy(np.array(weights, np.float32))
-        job = _Job(model, tensor, condition)
+        job = _Job(opened, tensor, condition)
         with self._changed:
             if self._closed:
                 raise DecodeError("the server is shutting down")
@@ -98,25 +143,70 @@ class DecodeService:
             self._changed.notify()
         return job.future
 
-    def is_open(self, name: str) -> bool:
-        """Whether ``name`` is loaded, so that `submit` returns at once."""
-        return name in self._models
+    def encode(self, model: str, ink: NDArray[np.uint8]) -> Code:
+        """What a VAE makes of a drawing, bright ink on black (h, w), centred as MNIST's digits are.
 
-    def model(self, name: str) -> Checkpoint:
-        """The model called ``name``, opened and warmed up on first use."""
-        opened = self._models.get(name)
-        if opened is None:
-            with self._loading:
-                opened = self._models.get(name)
-                if opened is None:
-                    try:
-                        opened = self._open_model(name)
-                    except CheckpointError as error:
-                        raise DecodeError(f"unknown model: {error}") from error
-                    if opened.card.family == "classifier":
-                        raise DecodeError(f"{name} is a classifier: it draws nothing")
-                    self._models[name] = _warmed_up(for_live_decoding(opened))
-        return self._models[name]
+        Takes some milliseconds. Raises DecodeError for an unknown model, one that takes no such
+        drawing, and a drawing without ink.
+        """
+        opened = self.model(model)
+        channels, height, width = opened.card.image_shape
+        if opened.card.family != "vae":
+            raise DecodeError(f"{model} has no encoder: it cannot say which numbers a drawing is")
+        if channels != 1 or height != width:
+            raise DecodeError(
+                f"{model} knows other pictures than grey squares: it takes no drawing"
+            )
+        try:
+            seen = as_mnist(ink, height)
+        except UploadError as error:
+            raise DecodeError(str(error)) from error
+        # One at a time: threads of several would wait for one another on the cores of the decoder.
+        with self._encoding:
+            mu, log_var = opened.encode(torch.from_numpy(seen)[None, None].float() / 255)
+        code = Code(seen[..., None], mu[0].cpu().numpy(), log_var[0].mul(0.5).exp().cpu().numpy())
+        if not (np.isfinite(code.mu).all() and np.isfinite(code.sigma).all()):
+            raise DecodeError(f"{model} makes no finite numbers of this drawing")
+        return code
+
+    def is_open(self, name: str) -> bool:
+        """Whether ``name`` is loaded as it is now, so that `submit` returns at once."""
+        return self._at_hand(name, self._stamp(name)) is not None
+
+    def model(self, name: str) -> AnyModel:
+        """The model called ``name``, opened and warmed up on first use and when it has changed."""
+        stamp = self._stamp(name)
+        if opened := self._at_hand(name, stamp):
+            return opened
+        with self._loading:
+            if opened := self._at_hand(name, stamp):  # somebody else was first
+                return opened
+            try:
+                opened = self._open_model(name)
+            except CheckpointError as error:
+                raise DecodeError(f"unknown model: {error}") from error
+            if opened.card.family == "classifier":
+                raise DecodeError(f"{name} is a classifier: it draws nothing")
+            opened = _warmed_up(for_live_decoding(opened))
+            self._keep(name, _Open(opened, stamp, _size(opened)))
+        return opened
+
+    def _at_hand(self, name: str, stamp: Hashable) -> AnyModel | None:
+        """The model, where it is open as it is now; it counts as used."""
+        with self._table:
+            found = self._models.get(name)
+            if found is None or found.stamp != stamp:
+                return None
+            self._models.move_to_end(name)
+            return found.model
+
+    def _keep(self, name: str, opened: _Open) -> None:
+        """Hold a model open; those used longest ago make room."""
+        with self._table:
+            self._models[name] = opened
+            self._models.move_to_end(name)
+            while len(self._models) > 1 and sum(o.size for o in self._models.values()) > MOST_BYTES:
+                self._models.popitem(last=False)
 
     def close(self) -> None:
         """Stop the worker; waiting requests are cancelled."""
@@ -150,14 +240,14 @@ class DecodeService:
             batch, rows = [], 0
             for job in small:
                 fits = not batch or rows + len(job.z) <= BATCH_ROWS
-                if job.model == small[0].model and fits:
+                if job.model is small[0].model and fits:
                     batch.append(job)
                     rows += len(job.z)
             return batch
 
     def _draw(self, batch: list[_Job]) -> None:
         """Decode one batch of small jobs, or one piece of a large one."""
-        step = SMALL_ROWS if batch[0].small else PIECE_ROWS  # a small job is drawn whole
+        step = SMALL_ROWS if batch[0].small else _piece_rows(batch[0].model)  # a small one whole
         parts = [slice(job.done, min(job.done + step, len(job.z))) for job in batch]
         z = [job.z[part] for job, part in zip(batch, parts, strict=True)]
         weights = [
@@ -183,9 +273,9 @@ class DecodeService:
                 self._finish(job, None)
 
     def _decode(
-        self, model: str, z: torch.Tensor, weights: torch.Tensor | None
+        self, model: AnyModel, z: torch.Tensor, weights: torch.Tensor | None
     ) -> NDArray[np.uint8]:
-        images = self._models[model].decode(z, weights)
+        images = model.decode(z, weights)
         return (images * 255).round().byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
     def _finish(self, job: _Job, error: Exception | None) -> None:
@@ -199,26 +289,37 @@ class DecodeService:
             job.future.set_result(np.concatenate(job.pieces))
 
 
-def for_live_decoding(opened: Checkpoint) -> Checkpoint:
-    """Run the convolutions of a large model in bfloat16 where the processor has it.
+def _piece_rows(opened: AnyModel) -> int:
+    """Rows of a large request of a model that are drawn at a time."""
+    return max(min(PIECE_ROWS, PIECE_NUMBERS // math.prod(opened.card.image_shape)), 1)
+
+
+def _size(opened: AnyModel) -> int:
+    """Bytes of a model's weights, in memory or, of a foreign one, in its file."""
+    if not isinstance(opened, Checkpoint):
+        return sum(entry.size for entry in opened.card.files.values())
+    return sum(one.numel() * one.element_size() for one in opened.network.parameters())
+
+
+def for_live_decoding(opened: Model) -> Model:
+    """Run the convolutions that draw, of a large model, in bfloat16 where the processor has it.
 
     That halves the time of R3's CGAN. Its pixels move by 0.03 grey levels of 255 on average, and
     all but one in ten thousand by less than 1.5. Small models gain nothing and stay exact.
     """
+    if not isinstance(opened, Checkpoint):  # onnxruntime computes in what the file says
+        return opened
     size = sum(parameter.numel() for parameter in opened.network.parameters())
-    if opened.device.type == "cpu" and size >= BF16_PARAMETERS and _cpu_has_bf16():
-        for layer in opened.network.modules():
+    if opened.device.type == "cpu" and size >= BF16_PARAMETERS and has_bf16(opened.device):
+        network = opened.network
+        drawing = network.decoder if isinstance(network, networks.VAE) else network
+        for layer in drawing.modules():
             if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
                 layer.to(torch.bfloat16)
     return opened
 
 
-def _cpu_has_bf16() -> bool:
-    capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-
-
-def _warmed_up(opened: Checkpoint) -> Checkpoint:
+def _warmed_up(opened: Model) -> Model:
     """Decode once in every size that dragging asks for: first calls choose and pack kernels."""
     classes = opened.card.num_classes
     for n in (*range(1, BATCH_ROWS + 1), 10):

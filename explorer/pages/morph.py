@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -10,8 +11,9 @@ import streamlit as st
 from explorer import latent, pictures, resources, state
 from explorer.components.strip import strip
 from explorer.morph import End, Morph
-from explorer.pages import parts, picks
-from training.checkpoint import Card
+from explorer.pages import absent, parts, picks, random_picks
+from explorer.pages.picked import Pick
+from training.onnx_files import AnyCard
 
 FINE = 121
 """Steps of the scrubber."""
@@ -25,8 +27,10 @@ def page() -> None:
         "Choose two images; the strip walks from the code of one to the code of the other. Drag "
         "the scrubber, use the arrow keys, or press Play."
     )
-    choose = picks.choose_real if resources.encodes(card) else picks.choose_random
-    a, b = choose(name, card)
+    if card.family == "vae":
+        absent.data_notice(card)
+    images = resources.real_images(card) if card.family == "vae" else None
+    a, b = picks.choose_real(name, card, images) if images else random_picks.choose(card)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.slider("Frames", 3, 21, key="frames", persist_state="session", width=240)
         st.segmented_control(
@@ -41,34 +45,33 @@ def page() -> None:
         )
     morph = _recipe(name, card, a, b)
     codes = morph.codes(morph.frames)
-    near = resources.code_index(name).density(codes) if resources.encodes(card) else None
+    near = resources.code_index(name).density(codes) if resources.has_codes(name) else None
     strip(
         f"strip_{name}",
         state.components_data(name, card),
         frames=morph.frames,
         path=morph.codes(FINE),
-        mix=morph.mix(FINE, card.num_classes),
+        mix=morph.mix(FINE, card.num_classes, card.mixes_classes),
         near=None if near is None else near.tolist(),
         labels=[f"|z| {length:.1f}" for length in np.linalg.norm(codes, axis=1)],
         originals=(a.original, b.original),
         at=st.session_state["at"],
         settled=_scrubbed,
     )
-    st.caption(_honesty(name, near))
-    _downloads(name, morph)
+    st.caption(_honesty(name, card, near))
+    _downloads(name, morph, [a.original, b.original])
 
 
 def _scrubbed(at: float) -> None:
     st.session_state["at"] = round(float(np.clip(at, 0, 1)), 3)
 
 
-def _recipe(name: str, card: Card, a: picks.Pick, b: picks.Pick) -> Morph:
+def _recipe(name: str, card: AnyCard, a: Pick, b: Pick) -> Morph:
     kind: Literal["linear", "spherical"] = st.session_state["path"]
     ends = [End(z=pick.z.tolist(), image=pick.reference, label=pick.label) for pick in (a, b)]
-    sha = card.files["weights.safetensors"].sha256
     return Morph(
         model=name,
-        weights_sha256=sha,
+        weights_sha256=card.weights_sha256,
         path=kind,
         frames=st.session_state["frames"],
         a=ends[0],
@@ -76,7 +79,7 @@ def _recipe(name: str, card: Card, a: picks.Pick, b: picks.Pick) -> Morph:
     )
 
 
-def _honesty(name: str, near: np.ndarray | None) -> str:
+def _honesty(name: str, card: AnyCard, near: np.ndarray | None) -> str:
     if near is None:
         return (
             "|z| is the length of the code: random codes of this model are about √d long, and a "
@@ -84,19 +87,30 @@ def _honesty(name: str, near: np.ndarray | None) -> str:
         )
     radius = resources.code_index(name).radius
     return (
-        f"The bar and the number under a frame count the real digits whose code lies within "
-        f"{radius:.2f} of it. Where there are none, the decoder invents. |z| is the code's length."
+        f"The bar and the number under a frame count the real {parts.kind(card)} whose code lies "
+        f"within {radius:.2f} of it. Where there are none, the decoder invents. |z| is the code's "
+        "length."
     )
 
 
-def _downloads(name: str, morph: Morph) -> None:
+def _downloads(name: str, morph: Morph, originals: Sequence[pictures.Pixels | None]) -> None:
+    """The strip as the page shows it, the frames in motion, and what makes them anew."""
     frames = morph.render(resources.checkpoint(name))
     recipe = morph.model_dump_json(indent=1)
+    row = pictures.row(_beside(frames, originals))
     files = (
-        ("Save PNG", pictures.png(pictures.row(frames), {"recipe": recipe}), "png", "image/png"),
+        ("Save PNG", pictures.png(row, {"recipe": recipe}), "png", "image/png"),
         ("Save GIF", pictures.gif(frames), "gif", "image/gif"),
         ("Save recipe", recipe, "json", "application/json"),
     )
     with st.container(horizontal=True):
         for label, data, suffix, mime in files:
             st.download_button(label, data, f"morph.{suffix}", mime, on_click="ignore")
+
+
+def _beside(
+    frames: pictures.Pixels, originals: Sequence[pictures.Pixels | None]
+) -> pictures.Pixels:
+    """Frames (n, H, W, C) between the originals of both ends, of those that are known."""
+    first, last = ([] if one is None else [one] for one in originals)
+    return np.stack([*first, *frames, *last])

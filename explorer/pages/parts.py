@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import streamlit as st
 import torch
 
-from explorer import catalog, latent, pictures, resources, settings, state
-from explorer.gallery import Gallery
-from training.checkpoint import Card, CheckpointError
-from training.data import DataError
-from training.download import download_mnist
+from explorer import catalog, latent, pictures, resources, sizes, state
+from explorer.layout import Layout
+from training.checkpoint import CheckpointError
+from training.onnx_files import AnyCard
+
+MOST_CLASSES = 20
+"""Classes told apart by colour; of more, all marks are alike."""
 
 
-def current_model() -> tuple[str, Card]:
+def current_model() -> tuple[str, AnyCard]:
     """Name and card of the chosen model; stops the page with a sentence if it cannot be opened."""
     name = state.model_name()
     try:
@@ -30,6 +33,11 @@ def decode(name: str, z: latent.Array, weights: latent.Array | None = None) -> p
     condition = None if weights is None else torch.from_numpy(weights)
     images = resources.checkpoint(name).decode(torch.from_numpy(z), condition)
     return pictures.to_pixels(images.cpu().numpy())
+
+
+def heading(title: str) -> None:
+    """What a model is called, over what is its."""
+    st.markdown(f"##### {catalog.plain(title)}", anchors=False)
 
 
 def seed_input() -> None:
@@ -47,23 +55,32 @@ def seed_input() -> None:
     )
 
 
-def needs_encoder(card: Card) -> None:
-    """Say why there is no map of this model, and where to go instead."""
-    if card.family == "vae" and not resources.encodes(card):
-        st.info("This model draws other images than the real ones that are here: there is no map.")
-    elif card.family == "vae":
-        st.info(f"This model has {card.latent_dim} latent dimensions; the map shows two.")
-    else:
-        st.info(
-            "A GAN has no encoder: nothing says where a real image would lie among its "
-            f"{card.latent_dim} numbers, so there is no map to draw. Choose a VAE in the sidebar, "
-            "or move through this model on the **Sliders** and **Digits** pages."
-        )
+def class_input(card: AnyCard) -> None:
+    """The class that a conditional model is asked for; nothing for others."""
+    if not card.num_classes:
+        return
+    st.session_state["class"] = state.class_of(card)
+    st.selectbox(
+        "Class asked for",
+        range(card.num_classes),
+        format_func=card.classes.__getitem__,
+        key="class",
+        on_change=state.stay,
+        persist_state="session",
+        width=180,
+    )
 
 
 def extent(codes: latent.Array) -> float:
     """Half the side of a square that holds nearly all codes (n, d): a whole number from 3 on."""
     return float(max(3, np.ceil(np.quantile(np.abs(codes), 0.995))))
+
+
+def told_apart(shown: Layout, classes: tuple[str, ...]) -> tuple[Layout, tuple[str, ...]]:
+    """A layout and the classes to colour it by: of too many, all marks are alike."""
+    if len(classes) <= MOST_CLASSES:
+        return shown, classes
+    return shown.without_classes(), ("all",)
 
 
 def class_colours() -> Sequence[str]:
@@ -73,35 +90,31 @@ def class_colours() -> Sequence[str]:
     return st.get_option("theme.chartCategoricalColors") or qualitative.Safe
 
 
-def show(where, image: pictures.Pixels, caption: str, testid: str, scale: int = 5) -> None:
-    """An image (H, W, C) enlarged without smoothing; ``testid`` is its alternative text's start."""
-    where.image(pictures.enlarge(image, scale), caption=caption, alt=f"{testid}: {caption}")
+def show(where, image: pictures.Pixels, caption: str, testid: str, most: int = 160) -> None:
+    """An image (H, W, C), enlarged without smoothing up to ``most`` pixels.
+
+    ``testid`` is its alternative text's start.
+    """
+    scale = sizes.enlargement(len(image), most)
+    picture(where, pictures.enlarge(image, scale), f"{testid}: {caption}", caption)
 
 
-def data_notice(images: Gallery) -> None:
-    """Where the real data set is missing: say so, and offer to fetch it."""
-    if not images.problem:
-        return
-    with st.expander(
-        f"Showing {len(images.data):,} digits that come with the app; the full test set is not on "
-        "this computer.",
-        icon=":material/download:",
-    ):
-        st.markdown(images.problem)
-        if st.button("Download MNIST (11 MB)", key="download"):
-            _download()
+def picture(
+    where,
+    image: pictures.Pixels | bytes,
+    alt: str,
+    caption: str | None = None,
+    width: Literal["content", "stretch"] = "content",
+) -> None:
+    """An image (H, W, C), or a PNG, which the page itself holds.
+
+    Streamlit would lend it a file of its own, which is gone, should the page be drawn again before
+    the browser has fetched it: a broken picture and an error in the console.
+    """
+    blob = image if isinstance(image, bytes) else pictures.png(image)
+    where.image(pictures.inside(blob), caption, alt=alt, width=width)
 
 
-def _download() -> None:
-    bar = st.progress(0.0, "Starting…")
-
-    def show_bytes(name: str, done: int, total: int) -> None:
-        bar.progress(min(done / total, 1.0) if total else 0.0, f"{name}: {done / 2**20:.1f} MB")
-
-    try:
-        download_mnist(settings.data_dir(), show_bytes)
-    except DataError as error:
-        bar.empty()
-        st.error(str(error))
-    else:
-        st.rerun()
+def kind(card: AnyCard) -> str:
+    """What a model's images are called."""
+    return "digits" if card.dataset == "mnist" else "images"

@@ -5,11 +5,10 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-import pandas as pd
 import streamlit as st
 
 from explorer import catalog, figures, resources, tables
-from explorer.pages import parts, report_pictures
+from explorer.pages import parts, report_pictures, report_system
 from training.checkpoint import Card, CheckpointError
 from training.report import FIGURES, REPORTED, REPORTS, Row, rows
 
@@ -42,7 +41,7 @@ def page() -> None:
     st.subheader(f"{report}: {SUBJECTS[report]}")
     st.caption(f"Loss figures of the report that are made anew here: {FIGURES[report]}.")
     found = resources.models()
-    systems = rows(found.cards, report)
+    systems = rows(found.trained, report)
     _table(tables.overview(systems, found.problems), f"Every system of {report}")
     _compare(report, systems)
     row = _choose(systems)
@@ -51,10 +50,8 @@ def page() -> None:
 
 
 def _table(table: tables.Table, alt: str) -> None:
-    frame = pd.DataFrame(table).dropna(axis=1, how="all")
-    if frame.empty:
-        return
-    st.dataframe(frame, hide_index=True, placeholder="", alt=alt)
+    if table := tables.without_empty_columns(table):
+        st.dataframe(table, hide_index=True, placeholder="", alt=alt)
 
 
 def _compare(report: str, systems: list[Row]) -> None:
@@ -122,7 +119,7 @@ def _show(row: Row, report: str, found: catalog.Catalog) -> None:
         return
     _scores(card, found.root / name)
     try:
-        report_pictures.draw_all(name, report)
+        report_system.draw_all(name, report)
     except CheckpointError as error:
         st.error(f"The rest of this checkpoint cannot be shown: {catalog.plain(str(error))}.")
 

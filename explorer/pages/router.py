@@ -4,14 +4,35 @@ from __future__ import annotations
 
 import streamlit as st
 
-from explorer import catalog, links, resources, settings
-from explorer.pages import digits, map, morph, reports, runs, sliders
+from explorer import catalog, links, resources
+from explorer.pages import (
+    absent,
+    compare,
+    digits,
+    draw,
+    lessons,
+    map,
+    models,
+    morph,
+    replay,
+    reports,
+    runs,
+    sliders,
+)
+from training.data import DataError
 
 PAGES = {
-    "map": st.Page(map.page, title="Map", icon=":material/scatter_plot:", default=True),
+    "models": st.Page(models.page, title="Models", icon=":material/grid_view:", default=True),
+    "map": st.Page(map.page, title="Map", icon=":material/scatter_plot:", url_path="map"),
     "sliders": st.Page(sliders.page, title="Sliders", icon=":material/tune:", url_path="sliders"),
     "morph": st.Page(morph.page, title="Morph", icon=":material/animation:", url_path="morph"),
+    "draw": st.Page(draw.page, title="Draw", icon=":material/draw:", url_path="draw"),
     "digits": st.Page(digits.page, title="Digits", icon=":material/pin:", url_path="digits"),
+    "compare": st.Page(
+        compare.page, title="Compare", icon=":material/compare:", url_path="compare"
+    ),
+    "replay": st.Page(replay.page, title="Replay", icon=":material/history:", url_path="replay"),
+    "lessons": st.Page(lessons.page, title="Lessons", icon=":material/school:", url_path="lessons"),
     "reports": st.Page(
         reports.page, title="Reports", icon=":material/article:", url_path="reports"
     ),
@@ -24,18 +45,25 @@ PAGES = {
 def main() -> None:
     """Draw the app once."""
     st.set_page_config("Latent Explorer", "🧭", layout="wide")
-    links.restore()
+    opened = links.restore()
     page = st.navigation(list(PAGES.values()))
     name = next(name for name, one in PAGES.items() if one == page)
+    if opened and name == "models" and st.query_params.keys() & set(links.PAGE_KEYS["map"]):
+        st.switch_page(PAGES["map"])  # the link is of a time when the map was the first page
+    if asked := st.session_state.pop("go", None):
+        st.switch_page(PAGES[asked])
     if "model" in links.PAGE_KEYS[name]:  # the others are about many models
         found = resources.models()
         if not found.cards:
-            no_models(found)
+            absent.no_models(found)
             return
         choose_model(found)
     if problems := st.session_state["link_problems"]:
         st.warning("Some of this link could not be read and was left out: " + "; ".join(problems))
-    page.run()
+    try:
+        page.run()
+    except DataError as error:  # a real image that is damaged: met only when it is shown
+        st.error(catalog.plain(str(error)))
     links.publish(name)
 
 
@@ -50,7 +78,7 @@ def choose_model(found: catalog.Catalog) -> None:
         st.selectbox(
             "Model",
             list(found.cards),
-            format_func=lambda name: found.cards[name].recipe.title,
+            format_func=lambda name: found.cards[name].title,
             key="model",
             persist_state="session",
         )
@@ -60,20 +88,6 @@ def choose_model(found: catalog.Catalog) -> None:
                 f"**{name}** was left out: {catalog.plain(problem)}.",
                 icon=":material/broken_image:",
             )
-
-
-def no_models(found: catalog.Catalog) -> None:
-    """The page of an app without a single usable checkpoint."""
-    st.title("No models yet")
-    st.markdown(
-        f"There is no usable checkpoint in `{found.root}`. Train one with "
-        "`latent-train fit mnist-conv-vae-z2` and open it with "
-        "`latent-explorer --checkpoints runs`, or leave `--checkpoints` out to see the ones that "
-        "come with the project."
-    )
-    for name, problem in found.problems.items():
-        st.error(f"**{name}**: {catalog.plain(problem)}.")
-    st.caption(f"Data folder: {settings.data_dir()}")
 
 
 main()

@@ -4,19 +4,44 @@ from __future__ import annotations
 
 import streamlit as st
 
-from explorer import pictures, resources, state
+from explorer import pictures, resources, sizes, state
 from explorer.components.picture import picture
-from explorer.components.slider_bank import slider_bank
-from explorer.pages import parts
-from training.checkpoint import Card
+from explorer.components.slider_bank import Row, slider_bank
+from explorer.pages import direction_controls, own_directions, parts, slider_rows
+from explorer.pages.pinned import pinned
+from training.onnx_files import AnyCard
 
 GAN_RANGE = 3.0
 """99.7 % of N(0, 1) lies within."""
-
-
-def _range(name: str, card: Card) -> float:
-    """How far the sliders go: as far as real codes lie, or as N(0, 1) reaches."""
-    return parts.extent(resources.codes(name)[0]) if resources.encodes(card) else GAN_RANGE
+SAVED = 280
+"""Pixels up to which a saved image is enlarged."""
+ALONG = {
+    "dimensions": "Dimensions",
+    "principal": "Principal",
+    "own": "Your directions",
+}
+NATS = (
+    "What carries most comes first: how far the codes of real images are from the prior in this "
+    "dimension, in nats of KL. Below 0.01 a dimension carries nothing."
+)
+PIXELS = (
+    "What moves the image most comes first: the root mean square change of a pixel, which goes "
+    "from 0 to 1, as the dimension goes from -1 to 1."
+)
+PRINCIPAL = (
+    "Directions through the mean of all codes in which they differ most, three standard "
+    "deviations either way."
+)
+OWN = (
+    "At 0 you are where you were, at 1 you have gone the whole way: along “3 to 8” most 3s of a "
+    "VAE are 8s by then, and about half of a GAN's. Directions add up, and 0 brings back the very "
+    "same image. A link brings your image along; from there its sliders begin at 0."
+)
+NONE_YET = (
+    "No directions yet. Lasso two groups of marks on the **Map** page, {like}, say; **Make** and "
+    "**Manage** offer what else this model has."
+)
+LIKE = {"digits": "thin digits and thick ones", "images": "dark images and bright ones"}
 
 
 def page() -> None:
@@ -40,21 +65,58 @@ def page() -> None:
                 icon=":material/restart_alt:",
                 help="Every dimension to 0, the middle of the prior.",
             )
+        rows = _rows(name, card)
         slider_bank(
             f"slider_bank_{name}",
             data,
+            rows=rows,
             settled=state.settle,
-            value_range=_range(name, card),
             classes=card.classes if card.num_classes else (),
         )
     with right:
-        picture(f"slider_picture_{name}", data, fps=True)
+        with pinned():
+            picture(f"slider_picture_{name}", data, fps=True)
         z, weights = state.z_of(card), state.weights_of(card)
         image = parts.decode(name, z[None], None if weights is None else weights[None])[0]
         st.download_button(
             "Save PNG",
-            pictures.png(pictures.enlarge(image, 10)),
+            pictures.png(pictures.enlarge(image, sizes.enlargement(len(image), SAVED))),
             f"{name}.png",
             "image/png",
             on_click="ignore",
         )
+
+
+def _rows(name: str, card: AnyCard) -> list[Row]:
+    """The choice of what sliders go along, and their rows."""
+    principal = slider_rows.principal(name)
+    offered = [along for along in ALONG if along != "principal" or principal]
+    if st.session_state["along"] not in offered:
+        st.session_state["along"] = "dimensions"
+    found = own_directions.current(name, card)
+    st.segmented_control(
+        "Sliders along",
+        offered,
+        format_func=ALONG.__getitem__,
+        key="along",
+        required=True,
+        persist_state="session",
+    )
+    match st.session_state["along"]:
+        case "principal":
+            st.caption(PRINCIPAL)
+            return principal
+        case "own":
+            direction_controls.controls(name, card, found)
+            none_yet = NONE_YET.format(like=LIKE[parts.kind(card)])
+            st.caption(OWN) if found else st.info(none_yet, icon=":material/conversion_path:")
+            return slider_rows.own(found)
+        case _:
+            if carried := resources.carried(name):
+                st.caption(NATS if carried.unit == "nats" else PIXELS)
+            return slider_rows.dimensions(name, card, _range(name))
+
+
+def _range(name: str) -> float:
+    """How far the sliders go: as far as real codes lie, or as N(0, 1) reaches."""
+    return parts.extent(resources.codes(name)[0]) if resources.has_codes(name) else GAN_RANGE

@@ -3,20 +3,6 @@
 
 const SAVED = { width: 1000, height: 560 }; // CSS pixels of a saved picture, on whatever screen
 
-/* The map's promise, where the map came first: one plotly.js for the whole page. */
-function loadPlotly(path) {
-  window.latentPlotly ??= (async () => {
-    if (!window.Plotly) await import(new URL(path, window.location.href).href);
-    return window.Plotly;
-  })();
-  return window.latentPlotly;
-}
-
-function hasWebGL() {
-  window.latentWebGL ??= Boolean(document.createElement("canvas").getContext("webgl"));
-  return window.latentWebGL;
-}
-
 function buildFigure({ component, root }) {
   let current = component;
   let drawn = null;
@@ -25,14 +11,32 @@ function buildFigure({ component, root }) {
 
   const caption = element("figcaption");
   const surface = element("div", { class: "surface", role: "img", "data-testid": "figure" });
+  const { model, marks } = component.data;
+  const mark = element("div", { class: "mark", "data-testid": "figure-mark", hidden: "" });
   const buttons = ["png", "svg"].map((format) => element("button", {
     type: "button",
     "data-testid": `figure-${format}`,
     text: format.toUpperCase(),
     onclick: () => save(format).catch((error) => showError(root, error.message)),
   }));
-  root.replaceChildren(element("figure", { class: "chart" }, caption, surface,
+  root.replaceChildren(element("figure", { class: "chart" }, caption,
+    element("div", { class: "marked" }, surface, mark),
     element("div", { class: "saves" }, ...buttons)));
+  const epoch = marks.length ? signalOf(`epoch ${model}`) : null;
+  const unwatch = epoch?.follow(showMark);
+
+  /* A line over the plot at the stop that the page's scrubber stands on: moving it draws nothing. */
+  function showMark() {
+    const x = marks[epoch?.value];
+    mark.hidden = !drawn || x === undefined;
+    if (mark.hidden) return;
+    const { xaxis, yaxis } = surface._fullLayout;
+    const place = xaxis.d2p(x);
+    mark.hidden = place < 0 || place > xaxis._length; // zoomed away
+    mark.style.height = `${yaxis._length}px`;
+    mark.style.transform = `translate(${xaxis._offset + place}px, ${yaxis._offset}px)`;
+    mark.dataset.at = x;
+  }
 
   /* Data and layout as Plotly wants them; a fresh copy, as Plotly writes into what it is given. */
   function content() {
@@ -49,9 +53,13 @@ function buildFigure({ component, root }) {
     const { data, layout } = content();
     // On a touch screen a finger scrolls the page; it must not be caught to zoom.
     if (window.matchMedia("(pointer: coarse)").matches) layout.dragmode = false;
+    const first = !drawn;
     drawn = await Plotly.react(surface, data, layout, { responsive: true, displayModeBar: false });
-    if (closed) Plotly.purge(surface);
-    else surface.dataset.ready = "true";
+    if (closed) return Plotly.purge(surface);
+    if (first && epoch) drawn.on("plotly_afterplot", showMark); // zoomed or resized
+    showMark();
+    surface.dataset.ready = "true";
+    return undefined;
   }
 
   async function save(format) {
@@ -82,6 +90,7 @@ function buildFigure({ component, root }) {
     },
     close() {
       closed = true;
+      unwatch?.();
       if (drawn) window.Plotly.purge(surface);
     },
   };

@@ -1,59 +1,76 @@
-/* The latent plane: real codes coloured by class, a point that follows the pointer, and what was
- * selected. Plotly draws it; pointing, clicking and arrow keys are handled here without a rerun. */
+/* Codes in a plane, coloured by class, a point that follows the pointer, and what was selected.
+ * Plotly draws it; pointing, clicking and arrow keys are handled here without a rerun. What a place
+ * of the plane decodes is explained in explorer/layout.py. */
 
-const GRID = 20; // decoded images along the longer side of the plane
-const KEY_STEP = 0.1;
+const KEY_STEP = 0.1; // of a latent
+const KEY_SHARE = 1 / 60; // of the longer side, where the plane has units of its own
+const NEAREST = 8; // codes that a place of a UMAP plane is the mean of, and the other way round
+const REST_MS = 150; // that a scrubber stands still before the plane is decoded as of its stop
+const HALO = 5; // CSS pixels from a mark of a group to the line around it
 const STILL = 5; // CSS pixels: a press that moved further was a pan, not a click
 const KEYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
+const CORNERS = 48; // of an ellipse
+const BELOW = { orientation: "h", y: -0.22 }; // words beside the plane would leave it half the width
+const WHOLE = { x: 0, y: 0, width: "100%", height: "100%" };
+const CIRCLE = `a${HALO},${HALO} 0 1 0 ${2 * HALO},0a${HALO},${HALO} 0 1 0 ${-2 * HALO},0`;
+const SQUARE = `v${-HALO}h${2 * HALO}v${2 * HALO}h${-2 * HALO}z`;
 const SYMBOLS = ["circle", "square", "diamond", "cross", "x", "triangle-up", "triangle-down",
   "pentagon", "star", "hexagon"];
 
-function loadPlotly(path) {
-  window.latentPlotly ??= new Promise((resolve, reject) => {
-    if (window.Plotly) return resolve(window.Plotly);
-    // The first page brings the script along; links to other pages do not.
-    const script = document.getElementById("latent-plotly") ?? element("script", { src: path });
-    script.addEventListener("load", () => resolve(window.Plotly));
-    script.addEventListener("error", () =>
-      reject(new Error("plotly.js could not be loaded: reload the page")),
-    );
-    return document.head.append(script);
-  });
-  return window.latentPlotly;
-}
-
 function buildMap({ component, root, newView }) {
-  const { model, shape, classes, colours } = component.data;
+  const { model, shape, classes, colours, pointing } = component.data;
   const store = storeOf(component.data.model);
   let current = component;
   let plot = null;
   let background = null;
   let drawn = null;
+  let place = null; // in the plane, and the code that it stood for
   let closed = false;
+  // Where maps of several models show the same real images: the one pointed at, on every map.
+  const image = component.data.linked ? signalOf("image") : null;
+  const group = component.data.linked ? signalOf("group") : null;
 
   const surface = element("div", { class: "surface" });
   const point = element("div", { class: "point", "data-testid": "map-point" });
+  const ellipses = [1, 2].map(() => drawing("path"));
+  const posterior = drawing("g", { class: "posterior", "data-testid": "map-posterior" });
+  posterior.append(...ellipses);
+  const marks = drawing("g", { class: "marks", "data-testid": "map-marks" });
+  // Not shapes of Plotly's: beside a shape whose size is in pixels, its lassos hold nothing.
+  const overlay = drawing("svg", { class: "overlay" });
+  const halos = drawing("g", { class: "halos" });
+  overlay.append(halos, marks, posterior);
   const pad = element("div", {
     class: "pad",
     "data-testid": "latent-map",
     tabindex: 0,
     role: "application",
     "aria-label":
-      "Map of the latent space. Point to decode, click to select the nearest code, " +
-      "arrow keys move the point, Enter selects, digit keys switch classes on and off.",
-  }, surface, point);
+      `Map of the latent space. ${pointing ? "Point to decode, click" : "Click"} to select the ` +
+      "nearest code, arrow keys move the point, Enter selects, digit keys switch classes on and off.",
+  }, surface, overlay, point);
   root.replaceChildren(pad);
-  const unfollow = store.follow(showPoint);
+  const epoch = component.data.stops.length ? signalOf(`epoch ${model}`) : null;
+  let resting = null;
+  const unfollow = [
+    (image ?? store).follow(showPoint),
+    group?.follow(showGroup),
+    epoch?.follow(() => {
+      requestAnimationFrame(movePoints);
+      clearTimeout(resting);
+      resting = setTimeout(freshenGrid, REST_MS);
+    }),
+  ];
 
-  const gridView = newView((answer) => {
+  const gridView = newView((answer, request) => {
     if (answer.kind === Kind.ERROR) return showError(root, answer.message);
-    background = mosaic(answer);
+    background = { model: request.model, source: mosaic(answer) };
     relayout();
   });
 
   pad.addEventListener("pointermove", (event) => {
-    const z = at(event);
-    if (z) store.set(z);
+    const where = pointing && at(event);
+    if (where) go(where);
   });
   let pressed = null;
   pad.addEventListener("pointerdown", (event) => {
@@ -63,25 +80,28 @@ function buildMap({ component, root, newView }) {
     const moved = pressed
       ? Math.hypot(event.clientX - pressed.clientX, event.clientY - pressed.clientY)
       : 0;
-    const z = moved < STILL ? at(event) : null;
-    if (z) select(z);
+    const where = moved < STILL ? at(event) : null;
+    if (where) select(where);
   });
   pad.addEventListener("keydown", (event) => {
-    if (!store.z || event.ctrlKey || event.metaKey || event.altKey) return;
+    const from = here();
+    if (!from || event.ctrlKey || event.metaKey || event.altKey) return;
     const move = KEYS[event.key];
     if (move) {
       event.preventDefault();
-      const step = event.shiftKey ? 5 * KEY_STEP : KEY_STEP;
-      store.set(Float32Array.of(store.z[0] + step * move[0], store.z[1] + step * move[1]));
+      const [left, right, bottom, top] = current.data.bounds;
+      const share = KEY_SHARE * Math.max(right - left, top - bottom);
+      const step = (current.data.how === "plane" ? KEY_STEP : share) * (event.shiftKey ? 5 : 1);
+      go([from[0] + step * move[0], from[1] + step * move[1]]);
       settle();
     } else if (event.key === "Enter") {
-      select(store.z);
+      select(from);
     } else if (/^[0-9]$/.test(event.key) && Number(event.key) < classes.length) {
       toggle(Number(event.key));
     }
   });
 
-  /* Latent coordinates under the pointer, or null outside the axes. */
+  /* Coordinates of the plane under the pointer, or null outside the axes. */
   function at({ clientX, clientY, target }) {
     if (!plot || target.closest?.(".legend, .modebar")) return null;
     const { xaxis, yaxis } = surface._fullLayout;
@@ -89,13 +109,86 @@ function buildMap({ component, root, newView }) {
     const x = clientX - box.left - xaxis._offset;
     const y = clientY - box.top - yaxis._offset;
     if (x < 0 || y < 0 || x > xaxis._length || y > yaxis._length) return null;
-    return Float32Array.of(xaxis.p2d(x), yaxis.p2d(y));
+    return [xaxis.p2d(x), yaxis.p2d(y)];
   }
 
-  function select(z) {
-    store.set(z);
-    current.setStateValue("settled", { z: Array.from(z), selected: nearestShown(z) });
+  /* Decode what a place of the plane stands for. */
+  function go(where) {
+    if (image) {
+      place = { where, image: nearestShown(where) };
+      if (place.image >= 0) image.set(place.image);
+      return;
+    }
+    const { z, weights } = codeAt(where);
+    place = { where, z };
+    store.set(z, weights ?? store.weights);
   }
+
+  /* The place of the page's latent: the one pointed at, or where a latent from elsewhere lies. */
+  function here() {
+    if (image) return drawn && image.value !== null ? hereAmong(image.value) : null;
+    if (!drawn || store.z?.length !== drawn.d) return null;
+    if (place?.z !== store.z) place = { where: placeOf(store.z), z: store.z };
+    return place.where;
+  }
+
+  /* Where keys go on from: the place they reached, as long as its image is the one pointed at. */
+  function hereAmong(i) {
+    return place?.image === i ? place.where : Array.from(drawn.points.subarray(2 * i, 2 * i + 2));
+  }
+
+  function codeAt([x, y]) {
+    const { codes, d, points, asked } = drawn;
+    const { how, origin, basis } = current.data;
+    if (how === "plane") {
+      const [across, up] = basis;
+      return { z: Float32Array.from(origin, (o, i) => o + x * across[i] + y * up[i]) };
+    }
+    const near = nearest(points, [x, y], counted());
+    const weights = asked && oneHot(asked[near[0].i], store.weights.length);
+    return { z: meanOf(codes, d, near), weights };
+  }
+
+  /* A projection where the plane has directions of its own, else the place of the nearest codes. */
+  function placeOf(z) {
+    const { how, origin, basis } = current.data;
+    if (how === "plane") {
+      return basis.map((direction) => direction.reduce((sum, b, c) => sum + b * (z[c] - origin[c]), 0));
+    }
+    return Array.from(meanOf(drawn.points, 2, nearest(drawn.codes, z, counted())));
+  }
+
+  const counted = () => (current.data.how === "mean" ? NEAREST : 1);
+
+  function select(where) {
+    go(where);
+    current.setStateValue("settled", { ...value(), selected: nearestShown(where) });
+  }
+
+  /* The marks inside a lasso or a box, of the classes that are switched on. */
+  function lassoed(points) {
+    const marks = points.map(({ curveNumber, pointIndex }) => drawn.members[curveNumber][pointIndex]);
+    if (group) {
+      lasso = marks;
+      return setTimeout(() => group.set(marks)); // Plotly cannot draw elsewhere before it is done
+    }
+    current.setStateValue("settled", { ...value(), selected: null, marks });
+  }
+
+  /* The marks that a lasso holds on another of the linked maps; all, where it holds none. */
+  let lasso = null;
+  function showGroup(marks) {
+    if (!plot || closed || marks === lasso) return; // Plotly shows what its own lasso holds
+    const held = new Set(marks);
+    const selectedpoints = drawn.members.map((members) =>
+      (held.size ? members.flatMap((i, at) => (held.has(i) ? [at] : [])) : null));
+    window.Plotly.restyle(surface, { selectedpoints });
+  }
+
+  const value = () => ({
+    z: Array.from(store.z),
+    weights: store.weights && Array.from(store.weights),
+  });
 
   let pending = null;
   function settle() {
@@ -103,15 +196,15 @@ function buildMap({ component, root, newView }) {
     clearTimeout(pending);
     pending = setTimeout(() => {
       current.setStateValue("settled", {
-        z: Array.from(store.z),
-        selected: null,
+        ...value(),
+        selected: image && image.value,
         at: Date.now(), // told again to a restarted server, it must not look like old news
       });
     }, 300);
   }
 
-  /* Index of the code nearest to z on screen, among the classes that are switched on. */
-  function nearestShown(z) {
+  /* Index of the code nearest on screen, among the classes that are switched on. */
+  function nearestShown([x, y]) {
     const { points, labels } = drawn;
     const { xaxis, yaxis } = surface._fullLayout;
     const scale = [xaxis._length / (xaxis.range[1] - xaxis.range[0]),
@@ -120,8 +213,8 @@ function buildMap({ component, root, newView }) {
     let least = Infinity;
     for (let i = 0; i < labels.length; i++) {
       if (hidden.has(labels[i])) continue;
-      const dx = (points[2 * i] - z[0]) * scale[0];
-      const dy = (points[2 * i + 1] - z[1]) * scale[1];
+      const dx = (points[2 * i] - x) * scale[0];
+      const dy = (points[2 * i + 1] - y) * scale[1];
       if (dx * dx + dy * dy < least) {
         least = dx * dx + dy * dy;
         best = i;
@@ -161,94 +254,187 @@ function buildMap({ component, root, newView }) {
       marker: { color: colours[c % colours.length], size: 4, opacity: 0.75,
         symbol: SYMBOLS[c % SYMBOLS.length] },
     }));
+    drawn.members = classes.map(() => []);
     for (let i = 0; i < labels.length; i++) {
       made[labels[i]].x.push(points[2 * i]);
       made[labels[i]].y.push(points[2 * i + 1]);
+      drawn.members[labels[i]].push(i);
     }
     return made;
   }
 
+  /* All points to where they lay at the stop that the page's scrubber stands on. */
+  function movePoints() {
+    const next = drawn?.stops[epoch.value];
+    if (!plot || closed || !next || next === drawn.points) return;
+    drawn.points = next;
+    const moved = traces();
+    window.Plotly.restyle(surface, { x: moved.map(({ x }) => x), y: moved.map(({ y }) => y) });
+  }
+
   function layout() {
+    const { bounds, stops, linked, axes } = current.data;
+    const range = (low, high) => (stops.length ? { range: [low, high] } : {});
     const style = getComputedStyle(root);
     const ink = style.getPropertyValue("--st-text-color");
     const faint = style.getPropertyValue("--st-border-color");
+    const narrow = root.clientWidth < 500 && classes.some((name) => name.length > 3);
     const axis = { zeroline: true, gridcolor: faint, zerolinecolor: faint, color: ink };
+    const [across, up] = linked ? axes.map((name) => name.replace(": ", ":<br>")) : axes;
     return {
-      height: 560,
-      margin: { l: 45, r: 10, t: 10, b: 45 },
+      height: linked ? 440 : 560,
+      margin: linked ? { l: 55, r: 5, t: 35, b: 110 } : { l: 45, r: 10, t: 10, b: 45 },
       paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)",
-      font: { color: ink, family: style.fontFamily, size: 14 },
+      font: { color: ink, family: style.fontFamily, size: linked ? 12 : 14 },
       hovermode: false,
       dragmode: "pan",
-      uirevision: model, // the zoom survives a rerun
-      legend: { itemsizing: "constant", title: { text: "class" } },
-      xaxis: { ...axis, title: { text: "z₁" } },
-      yaxis: { ...axis, title: { text: "z₂" }, scaleanchor: "x" },
-      ...overlays(),
+      uirevision: `${model} ${axes}`, // the zoom survives a rerun
+      legend: {
+        itemsizing: "constant",
+        ...(linked ? {} : { title: { text: "class" } }),
+        ...(linked || narrow ? { ...BELOW, y: linked ? -0.3 : BELOW.y } : {}),
+      },
+      xaxis: { ...axis, ...range(bounds[0], bounds[1]), title: { text: across } },
+      yaxis: { ...axis, ...range(bounds[2], bounds[3]), title: { text: up }, scaleanchor: "x" },
+      ...underlay(),
     };
   }
 
-  /* What lies over and under the codes: posterior, selected code, neighbours, decoded plane. */
-  function overlays() {
-    const { ellipse, selected, neighbours, grid } = current.data;
-    const ink = getComputedStyle(root).getPropertyValue("--st-text-color");
-    const ellipses = ellipse.map(([x, y, rx, ry]) => ({
-      type: "circle",
-      x0: x - rx, x1: x + rx, y0: y - ry, y1: y + ry,
-      line: { color: ink, width: 2 },
-    }));
-    const ring = (i, radius, width) => ({
-      type: "circle",
-      xsizemode: "pixel", ysizemode: "pixel",
-      xanchor: drawn.points[2 * i], yanchor: drawn.points[2 * i + 1],
-      x0: -radius, x1: radius, y0: -radius, y1: radius,
-      line: { color: ink, width },
-    });
-    const rings = neighbours.map((i) => ring(i, 5, 1.5));
-    if (selected >= 0) rings.push(ring(selected, 9, 3));
+  /* The decoded plane, which lies under the codes. */
+  function underlay() {
+    if (!current.data.grid || !background) return { images: [] };
     const { left, top, cell, columns, rows } = tiles();
-    const images = grid && background
-      ? [{ source: background, xref: "x", yref: "y", x: left, y: top, sizex: columns * cell,
-        sizey: rows * cell, sizing: "stretch", layer: "below", opacity: 0.85 }]
-      : [];
-    return { shapes: [...ellipses, ...rings], images };
+    const size = { sizex: columns * cell, sizey: rows * cell, sizing: "stretch" };
+    const place = { xref: "x", yref: "y", x: left, y: top, layer: "below", opacity: 0.85 };
+    return { images: [{ source: background.source, ...size, ...place }] };
   }
+
+  /* What lies over the codes, wherever zooming and panning have put them. */
+  function showOverlay() {
+    if (!plot || closed) return;
+    const { xaxis, yaxis } = surface._fullLayout;
+    overlay.style.transform = `translate(${xaxis._offset}px, ${yaxis._offset}px)`;
+    overlay.setAttribute("width", xaxis._length);
+    overlay.setAttribute("height", yaxis._length);
+    showMarks();
+    showPoint();
+  }
+
+  /* What is selected: its posterior, its neighbours and itself. */
+  function showMarks() {
+    const { outlines, selected, neighbours } = current.data;
+    const ring = (i, kind, radius) => {
+      const [cx, cy] = onScreen(markOf(i));
+      return drawing("circle", { cx, cy, r: radius, class: kind });
+    };
+    const rings = neighbours.map((i) => ring(i, "neighbour", 5));
+    if (selected >= 0) rings.push(ring(selected, "selected", 9));
+    marks.replaceChildren(...outlines.map((one) => drawing("path", { d: outline(one) })), ...rings);
+    halos.replaceChildren(...Object.entries(current.data.groups).map(halo));
+  }
+
+  /* A line around the marks of a group, by circles or squares that have grown together, and the
+   * group's name above them. What lies inside is masked: lines there would hide the marks. */
+  function halo([name, members], i) {
+    const made = drawing("g", { class: `halo of-${i}`, "data-testid": `map-group-${name}` });
+    const places = members.filter((one) => !hidden.has(drawn.labels[one])).map(markOf).map(onScreen);
+    if (!places.length) return made;
+    const d = places.map(([x, y]) => `M${x - HALO},${y}${i ? SQUARE : CIRCLE}`).join("");
+    const mask = drawing("mask", { id: `halo-${i}`, maskUnits: "userSpaceOnUse", ...WHOLE });
+    mask.append(drawing("rect", { ...WHOLE, fill: "#fff", stroke: "none" }),
+      drawing("path", { d, fill: "#000", stroke: "none" }));
+    const [x, y] = places.reduce((top, one) => (one[1] < top[1] ? one : top));
+    const text = drawing("text", { x, y: Math.max(y - 2 * HALO, 4 * HALO) });
+    text.textContent = name;
+    made.append(drawing("path", { d, mask: `url(#halo-${i})` }), mask, text);
+    return made;
+  }
+
+  const markOf = (i) => Array.from(drawn.points.subarray(2 * i, 2 * i + 2));
+
+  /* CSS pixels from the axes' upper left corner. */
+  function onScreen([x, y]) {
+    const { xaxis, yaxis } = surface._fullLayout;
+    return [xaxis.d2p(x), yaxis.d2p(y)];
+  }
+
+  const outline = (corners) => `M${corners.map((one) => onScreen(one).join(",")).join("L")}Z`;
 
   /* The point that is decoded, where the pointer does not show it: after keys, or from a link. */
   function showPoint() {
     const axes = plot && surface._fullLayout;
-    point.hidden = !axes || store.z?.length !== 2;
+    const where = axes && (image ? image.value !== null && markOf(image.value) : here());
+    showPosterior(where);
+    point.hidden = !where;
     if (point.hidden) return;
     const { xaxis, yaxis } = axes;
-    const x = xaxis.d2p(store.z[0]);
-    const y = yaxis.d2p(store.z[1]);
+    const [x, y] = onScreen(where);
     point.hidden = x < 0 || y < 0 || x > xaxis._length || y > yaxis._length;
     point.style.transform = `translate(${xaxis._offset + x}px, ${yaxis._offset + y}px)`;
   }
 
+  /* One and two standard deviations of the posterior whose mean the latent is, cast on the plane
+   * as explorer/latent.py does: any square root of the covariance gives the same outline. */
+  function showPosterior(where) {
+    const { how, basis } = current.data;
+    const { spread } = store;
+    const shown = Boolean(where && spread && how === "plane");
+    pad.classList.toggle("unsure", shown);
+    if (!shown) return;
+    const covariance = (p, q) =>
+      spread.reduce((sum, s, c) => sum + s * s * basis[p][c] * basis[q][c], 0);
+    const across = Math.sqrt(covariance(0, 0));
+    const lean = across && covariance(0, 1) / across;
+    const up = Math.sqrt(Math.max(covariance(1, 1) - lean * lean, 0));
+    ellipses.forEach((path, i) => {
+      const corners = Array.from({ length: CORNERS }, (_, corner) => {
+        const angle = (2 * Math.PI * corner) / CORNERS;
+        const [x, y] = [(i + 1) * Math.cos(angle), (i + 1) * Math.sin(angle)];
+        return [where[0] + across * x, where[1] + lean * x + up * y];
+      });
+      path.setAttribute("d", outline(corners));
+    });
+  }
+
   function relayout() {
-    if (plot && !closed) window.Plotly.relayout(surface, overlays());
+    if (!plot || closed) return;
+    showMarks();
+    window.Plotly.relayout(surface, underlay());
   }
 
   /* The plane in square tiles that cover every code, row by row from the top left. */
   function tiles() {
     const [left, right, bottom, top] = current.data.bounds;
-    const cell = Math.max(right - left, top - bottom) / GRID;
+    const cell = Math.max(right - left, top - bottom) / current.data.tiles; // along the longer side
     const columns = Math.ceil((right - left) / cell);
     const rows = Math.ceil((top - bottom) / cell);
     return { left, top, cell, columns, rows };
   }
 
+  /* Whose plane lies underneath: the model's, or its weights at the stop that a scrubber stands on. */
+  const decoder = () => current.data.models[epoch?.value] ?? model;
+
+  function freshenGrid() {
+    if (closed || !drawn || !current.data.grid || background?.model === decoder()) return;
+    askForGrid();
+  }
+
   /* Each tile shows the image of its own centre. */
   function askForGrid() {
     const { left, top, cell, columns, rows } = tiles();
-    const z = new Float32Array(columns * rows * 2);
-    for (let i = 0; i < columns * rows; i++) {
-      z[2 * i] = left + cell * ((i % columns) + 0.5);
-      z[2 * i + 1] = top - cell * (Math.floor(i / columns) + 0.5);
+    const { d } = drawn;
+    const n = columns * rows;
+    const k = store.weights?.length ?? 0;
+    const z = new Float32Array(n * d);
+    const weights = k ? repeatRow(store.weights, n) : null;
+    for (let i = 0; i < n; i++) {
+      const where = [left + cell * ((i % columns) + 0.5), top - cell * (Math.floor(i / columns) + 0.5)];
+      const code = codeAt(where);
+      z.set(code.z, i * d);
+      if (code.weights) weights.set(code.weights, i * k);
     }
-    gridView.want({ model, z, n: columns * rows, d: 2, weights: null, k: 0 });
+    gridView.want({ model: decoder(), z, n, d, weights, k });
   }
 
   function mosaic(answer) {
@@ -267,50 +453,100 @@ function buildMap({ component, root, newView }) {
   async function draw() {
     const Plotly = await loadPlotly(current.data.plotly);
     if (closed) return;
-    const { points, labels } = current.data;
+    const { points, labels, codes, asked, z, stops } = current.data;
     if (drawn?.encoded !== points) {
-      drawn = { encoded: points, points: floats(points), labels: new Uint8Array(fromBase64(labels)) };
+      drawn = {
+        encoded: points,
+        points: floats(points),
+        labels: new Uint8Array(fromBase64(labels)),
+        codes: codes && floats(codes),
+        asked: asked && new Uint8Array(fromBase64(asked)),
+        d: z.length,
+        stops: stops.map(floats),
+      };
+      place = null;
+      background = null;
     }
+    const narrow = current.data.linked ? ["toImage", "zoom2d", "zoomIn2d", "zoomOut2d"] : [];
     const config = { responsive: true, displaylogo: false, scrollZoom: true,
-      modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
+      modeBarButtonsToRemove: ["autoScale2d", ...narrow] };
     const first = !plot;
     plot = await Plotly.react(surface, traces(), layout(), config);
     if (closed) return Plotly.purge(surface);
     if (first) {
       // false: Plotly leaves the switching to us, so that keys and legend agree
-      plot.on("plotly_afterplot", showPoint); // zoomed, panned or resized
+      plot.on("plotly_afterplot", showOverlay); // zoomed, panned or resized
+      plot.on("plotly_selected", (event) => event && lassoed(event.points));
+      plot.on("plotly_deselect", () => lassoed([]));
       plot.on("plotly_legendclick", ({ curveNumber }) => (toggle(curveNumber), false));
       plot.on("plotly_legenddoubleclick", ({ curveNumber }) => (isolate(curveNumber), false));
     }
+    if (epoch) movePoints();
+    showOverlay(); // the first plot was made before anybody listened
     pad.dataset.ready = "true";
     return undefined;
   }
 
   let theme = null;
+  let told = null; // the selected point as Python told it last
   return {
     update(component) {
       current = component;
       const { data } = component;
       store.offer(data);
       if (store.untold) settle();
-      if (data.grid && !background) askForGrid();
+      if (image && data.selected >= 0 && data.selected !== told) image.set(data.selected);
+      told = data.selected;
       const ink = getComputedStyle(root).color;
-      if (drawn?.encoded === data.points && theme === ink) return relayout();
+      const same = drawn?.encoded === data.points && theme === ink;
       theme = ink;
-      return draw().catch((error) => showError(root, error.message));
+      const done = same ? Promise.resolve(relayout()) : draw();
+      return done
+        .then(freshenGrid)
+        .catch((error) => showError(root, error.message));
     },
     close() {
       closed = true;
-      unfollow();
+      unfollow.forEach((stop) => stop?.());
       clearTimeout(pending);
+      clearTimeout(resting);
       if (plot) window.Plotly.purge(surface);
     },
   };
 }
 
-function hasWebGL() {
-  window.latentWebGL ??= Boolean(document.createElement("canvas").getContext("webgl"));
-  return window.latentWebGL; // a context takes long to make, and a page may have but a few
+/* The k of many rows of numbers that are nearest to one, nearest first, with their squared
+ * distances. */
+function nearest(rows, to, k) {
+  const d = to.length;
+  const found = [];
+  for (let i = 0; i < rows.length / d; i++) {
+    const most = found.length === k ? found[k - 1].distance : Infinity;
+    let distance = 0;
+    for (let c = 0; c < d && distance < most; c++) distance += (rows[i * d + c] - to[c]) ** 2;
+    if (distance >= most) continue;
+    found.push({ i, distance: Math.max(distance, 1e-12) });
+    found.sort((a, b) => a.distance - b.distance);
+    found.length = Math.min(found.length, k);
+  }
+  return found;
+}
+
+/* The mean of rows of d numbers, weighed by one over their squared distance. */
+function meanOf(rows, d, near) {
+  const total = near.reduce((sum, { distance }) => sum + 1 / distance, 0);
+  const mean = new Float32Array(d);
+  for (const { i, distance } of near) {
+    for (let c = 0; c < d; c++) mean[c] += rows[i * d + c] / distance / total;
+  }
+  return mean;
+}
+
+/* An element of an SVG drawing. */
+function drawing(tag, attributes = {}) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  return made;
 }
 
 export default instances(buildMap);

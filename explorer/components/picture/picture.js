@@ -1,9 +1,14 @@
 /* The image, or images, of the page's shared latent, redrawn as it moves. Each slot is one canvas;
- * a slot may fix its own class, so that ten slots show one latent in all ten classes. */
+ * a slot may fix its own class, so that ten slots show one latent in all ten classes, or its own
+ * latent. Where the page has a scrubber, the weights are those of the epoch that it stands on.
+ * Beside other models, a picture follows the latent of the one that leads, or it shows what its
+ * model makes of the real image that is pointed at. */
 
 function buildPicture({ component, root, newView }) {
-  const { model, shape, slots, width, fps } = component.data;
-  const store = storeOf(component.data.model);
+  const { model, shape, slots, width, fps, captions, models, leader } = component.data;
+  const store = storeOf(leader ?? model);
+  const twins = readTwins(component.data.twins);
+  const epoch = models.length ? signalOf(`epoch ${model}`) : null;
   const rate = fps ? frameRate() : null;
 
   const canvases = slots.map(({ testid, label }) => imageCanvas(shape, label, testid));
@@ -11,7 +16,8 @@ function buildPicture({ component, root, newView }) {
     canvas.style.width = `${width}px`;
   });
   const figures = slots.map(({ label }, i) => {
-    const caption = slots.length > 1 ? [element("figcaption", { text: label })] : [];
+    const wanted = captions && slots.length > 1;
+    const caption = wanted ? [element("figcaption", { text: label })] : [];
     return element("figure", {}, canvases[i], ...caption);
   });
   root.replaceChildren(element("div", { class: "slots" }, ...figures), ...(rate ? [rate.element] : []));
@@ -25,20 +31,51 @@ function buildPicture({ component, root, newView }) {
     rate?.tick();
   });
 
+  const still = slots.every((slot) => slot.z); // whatever the hand does with the page's latent
+  let asked = null;
   function follow() {
     const n = slots.length;
     const d = component.data.z.length;
-    if (store.z.length !== d || !n) return;
-    const k = slots[0].weights?.length ?? store.weights?.length ?? 0;
+    const shown = twins ? twins.at(signalOf("image").value, d) : store;
+    if (!shown.z || !n || (leader ? shown.z.length < d : shown.z.length !== d)) return;
+    const by = epoch ? models[epoch.value] : model;
+    if (!by || (still && by === asked)) return;
+    asked = by;
+    const k = component.data.weights?.length ?? 0;
     const weights = k ? new Float32Array(n * k) : null;
-    slots.forEach((slot, i) => weights?.set(slot.weights ?? store.weights, i * k));
-    view.want({ model, z: repeatRow(store.z, n), n, d, weights, k });
+    const z = new Float32Array(n * d);
+    slots.forEach((slot, i) => {
+      z.set(slot.z ?? shown.z.subarray(0, d), i * d);
+      weights?.set(slot.weights ?? shown.weights, i * k);
+    });
+    view.want({ model: by, z, n, d, weights, k });
   }
 
-  const unfollow = store.follow(follow);
+  const unfollow = (twins ? signalOf("image") : store).follow(follow);
+  const unwatch = epoch?.follow(follow);
   return {
-    update: (component) => store.offer(component.data),
-    close: unfollow,
+    update(component) {
+      if (!leader) store.offer(component.data); // a follower's own latent is not the leader's
+    },
+    close() {
+      unfollow();
+      unwatch?.();
+    },
+  };
+}
+
+/* The latents that stand for real images in this model, by the number of the image. */
+function readTwins(told) {
+  if (!told) return null;
+  const codes = floats(told.codes);
+  const of = told.of && new Uint16Array(fromBase64(told.of));
+  const asked = told.asked && new Uint8Array(fromBase64(told.asked));
+  return {
+    at(image, d) {
+      const i = of ? of[image] : image;
+      const z = codes.subarray(i * d, (i + 1) * d);
+      return { z, weights: asked && oneHot(asked[i], told.classes) };
+    },
   };
 }
 

@@ -4,16 +4,19 @@
  * socket, the stores) hangs on `window.latentLive`. Frames are laid out in explorer/live/protocol.py.
  */
 
-const PROTOCOL_VERSION = 1;
+const PROTOCOL_VERSION = 2;
 const HEADER_BYTES = 16;
-const Kind = { PIXELS: 0, ERROR: 1, REPLACED: 2 };
+const What = { DECODE: 0, ENCODE: 1 };
+const Kind = { PIXELS: 0, ERROR: 1, REPLACED: 2, CODE: 3 };
 const RETRY_MS = [250, 500, 1000, 2000];
+const UNTOUCHED_MS = 2500; // without a touch
 const GIVE_UP_AFTER = 4; // failures before a socket that never opened is called impossible
 
-function packRequest(id, view, { model, z, n, d, weights, k }) {
+/* Latents to decode, or the `ink` of a drawing of side d to encode. */
+function packRequest(id, view, { model, z, n, d, weights, k, ink }) {
   const name = new TextEncoder().encode(model);
   const start = HEADER_BYTES + Math.ceil(name.length / 4) * 4;
-  const buffer = new ArrayBuffer(start + 4 * n * (d + k));
+  const buffer = new ArrayBuffer(start + (ink ? ink.length : 4 * n * (d + k)));
   const head = new DataView(buffer);
   head.setUint8(0, PROTOCOL_VERSION);
   head.setUint8(1, name.length);
@@ -22,8 +25,10 @@ function packRequest(id, view, { model, z, n, d, weights, k }) {
   head.setUint16(8, n, true);
   head.setUint16(10, d, true);
   head.setUint16(12, k, true);
+  head.setUint16(14, ink ? What.ENCODE : What.DECODE, true);
   new Uint8Array(buffer, HEADER_BYTES).set(name);
-  new Float32Array(buffer, start, n * d).set(z);
+  if (ink) new Uint8Array(buffer, start).set(ink);
+  else new Float32Array(buffer, start, n * d).set(z);
   if (k) new Float32Array(buffer, start + 4 * n * d, n * k).set(weights);
   return buffer;
 }
@@ -42,6 +47,14 @@ function unpackAnswer(buffer) {
     message:
       kind === Kind.ERROR ? new TextDecoder().decode(buffer.slice(HEADER_BYTES)) : "",
   };
+}
+
+/* The posterior that an answer carries behind the pixels that the model saw. */
+function posteriorOf({ pixels, height, width, channels }) {
+  const size = height * width * channels;
+  const numbers = new Float32Array(pixels.buffer, HEADER_BYTES + Math.ceil(size / 4) * 4);
+  const d = numbers.length / 2;
+  return { mu: numbers.slice(0, d), sigma: numbers.slice(d) };
 }
 
 /* One WebSocket for the whole page. It reconnects by itself; what was in flight is asked again by
@@ -181,6 +194,7 @@ class Store {
   constructor() {
     this.z = null;
     this.weights = null;
+    this.spread = null; // standard deviations, while the latent is a posterior's mean
     this.token = null;
     this.session = null;
     this.untold = false;
@@ -199,9 +213,10 @@ class Store {
     else this.set(Float32Array.from(z), weights ? Float32Array.from(weights) : null);
   }
 
-  set(z, weights = this.weights) {
+  set(z, weights = this.weights, spread = null) {
     this.z = z;
     this.weights = weights;
+    this.spread = spread;
     this.followers.forEach((follow) => follow());
   }
 
@@ -212,9 +227,39 @@ class Store {
   }
 }
 
-function live(path) {
-  window.latentLive ??= { channel: new Channel(path), stores: new Map() };
+/* One value that components of a page share beside the latent, such as the epoch that is shown:
+ * whoever sets it, all follow. */
+class Signal {
+  constructor() {
+    this.value = null;
+    this.followers = new Set();
+  }
+
+  set(value) {
+    if (value === this.value) return;
+    this.value = value;
+    this.followers.forEach((follow) => follow(value));
+  }
+
+  follow(listener) {
+    this.followers.add(listener);
+    if (this.value !== null) listener(this.value);
+    return () => this.followers.delete(listener);
+  }
+}
+
+function live({ socket, plotly }) {
+  if (!window.latentLive) {
+    window.latentLive = { channel: new Channel(socket), stores: new Map(), signals: new Map() };
+    loadPlotlyAtRest(plotly);
+  }
   return window.latentLive;
+}
+
+function signalOf(name) {
+  const { signals } = window.latentLive;
+  if (!signals.has(name)) signals.set(name, new Signal());
+  return signals.get(name);
 }
 
 function storeOf(model) {
@@ -229,7 +274,7 @@ function instances(build) {
   const alive = new WeakMap();
   return (component) => {
     const { parentElement, data } = component;
-    const { channel } = live(data.socket);
+    const { channel } = live(data);
     let instance = alive.get(parentElement);
     if (!instance) {
       const fallback = new Fallback();
@@ -326,19 +371,67 @@ function element(tag, attributes = {}, ...children) {
   return made;
 }
 
+const SMOOTH_FROM = 64; // pixels: larger images are photographs, and are as often shown smaller
+
 /* A canvas for images (channels, height, width), `count` of them side by side. */
 function imageCanvas([, height, width], label, testid, count = 1) {
   return element("canvas", {
     width: width * count,
     height,
+    class: height >= SMOOTH_FROM ? "smooth" : null,
     role: "img",
     "aria-label": label,
     "data-testid": testid,
   });
 }
 
+function oneHot(i, k) {
+  const weights = new Float32Array(k);
+  weights[i] = 1;
+  return weights;
+}
+
 function repeatRow(row, n) {
   const out = new Float32Array(row.length * n);
   for (let i = 0; i < n; i++) out.set(row, i * row.length);
   return out;
+}
+
+/* The plotly.js of the installed package, once per page. */
+function loadPlotly(path) {
+  window.latentPlotly ??= new Promise((resolve, reject) => {
+    if (window.Plotly) return resolve(window.Plotly);
+    // The first page brings the script along; links to other pages do not.
+    const script = document.getElementById("latent-plotly") ?? element("script", { src: path });
+    script.addEventListener("load", () => resolve(window.Plotly));
+    script.addEventListener("error", () => {
+      script.remove();
+      window.latentPlotly = null; // whoever needs it next asks again
+      reject(new Error("plotly.js could not be loaded: reload the page"));
+    });
+    return document.head.append(script);
+  });
+  return window.latentPlotly;
+}
+
+/* The same before anybody needs it, for the map that is likely to be opened next. Running it holds
+ * the page up for half a second, so it waits until nothing has been touched for a while. */
+function loadPlotlyAtRest(path) {
+  const touches = ["pointermove", "pointerdown", "keydown", "wheel"];
+  let timer;
+  const wait = () => {
+    clearTimeout(timer);
+    timer = setTimeout(load, UNTOUCHED_MS);
+  };
+  const load = () => {
+    touches.forEach((touch) => window.removeEventListener(touch, wait, true));
+    loadPlotly(path).catch(() => {}); // the map says so when it fails again
+  };
+  touches.forEach((touch) => window.addEventListener(touch, wait, { capture: true, passive: true }));
+  wait();
+}
+
+function hasWebGL() {
+  window.latentWebGL ??= Boolean(document.createElement("canvas").getContext("webgl"));
+  return window.latentWebGL; // a context takes long to make, and a page may have but a few
 }

@@ -1,17 +1,26 @@
-/* One slider per latent dimension, a filmstrip under each, class buttons for conditional models.
- * Every input event sets the page's shared latent; only a settled value goes to Python. */
+/* Sliders that move the page's latent along lines, a filmstrip under each, class buttons for
+ * conditional models. Every input event sets the shared latent; only a settled value goes to
+ * Python. What a row is, is explained in __init__.py. */
 
-const FRAMES = 11; // of a filmstrip
-const DIMENSIONS_PER_REQUEST = 20; // 220 rows: below the protocol's 512
+const ROWS_PER_REQUEST = 20; // of 11 frames: below the protocol's 512
+const STEP = 0.01;
 
 function buildSliderBank({ component, root, newView }) {
-  const { model, shape, range, classes, shown } = component.data;
+  const { model, shape, classes, shown, frames } = component.data;
   const store = storeOf(component.data.model);
   const d = component.data.z.length;
-  const sliders = [];
-  const films = [];
   let current = component;
-  let visible = Math.min(shown, d);
+  let rows = [];
+  let drawn = null; // the rows as Python told them
+  let lines = []; // the elements of each row
+  let visible = 0;
+
+  /* Along vectors that have no place of their own, sliders count from a base, so that several add
+   * up and going back to 0 brings back the very same image. A latent set elsewhere, by a link too, is
+   * a new base: of z alone nobody can say which base and how many times which vector it is. */
+  let base = null;
+  let own = null; // the latent that these sliders set
+  let counts = [];
 
   const settle = () => {
     store.untold = false;
@@ -38,68 +47,122 @@ function buildSliderBank({ component, root, newView }) {
   const more = element("button", {
     "data-testid": "more-sliders",
     onclick: () => {
-      visible = visible < d ? Math.min(visible + 20, d) : Math.min(shown, d);
+      visible = visible < rows.length ? Math.min(visible + 20, rows.length) : firstShown();
       showRows();
       drawFilms();
     },
   });
-  for (let i = 0; i < d; i++) bank.append(makeRow(i));
   root.replaceChildren(
     element("div", { class: "classes", role: "group", "aria-label": "Class" }, ...classButtons),
     bank,
     more,
   );
 
-  function makeRow(i) {
+  const firstShown = () => Math.min(shown, rows.length);
+
+  function makeRows(told) {
+    rows = told;
+    visible = firstShown();
+    base = null;
+    lines = rows.map(makeRow);
+    bank.replaceChildren(...lines.map(({ line }) => line));
+    showRows();
+    if (store.z) follow();
+  }
+
+  function makeRow(row, i) {
+    const [low, high] = row.reach;
     const output = element("output", {});
     const slider = element("input", {
       type: "range",
-      min: -range,
-      max: range,
-      step: 0.01,
-      "aria-label": `Latent dimension ${i + 1} of ${d}`,
-      "data-testid": `latent-slider-${i}`,
-      oninput: () => {
-        const z = Float32Array.from(store.z);
-        z[i] = slider.valueAsNumber;
-        store.set(z);
-      },
+      min: low,
+      max: high,
+      step: STEP,
+      "aria-label": row.note ? `${row.label}, ${row.note}` : row.label,
+      "data-testid": `latent-slider-${row.id}`,
+      oninput: () => move(i, slider.valueAsNumber),
       onchange: settle,
     });
     const film = imageCanvas(
       shape,
-      `Images along dimension ${i + 1}, from ${-range} to ${range}`,
-      `filmstrip-${i}`,
-      FRAMES,
+      `Images along ${row.label}, from ${low} to ${high}`,
+      `filmstrip-${row.id}`,
+      frames,
     );
     film.title = "Click a frame to go there";
     film.addEventListener("click", ({ offsetX }) => {
-      const frame = Math.floor((offsetX / film.clientWidth) * FRAMES);
-      slider.value = valueOfFrame(frame);
+      const frame = Math.floor((offsetX / film.clientWidth) * frames);
+      slider.value = valueOfFrame(row, frame);
       slider.dispatchEvent(new Event("input"));
       slider.dispatchEvent(new Event("change"));
     });
-    sliders.push({ slider, output });
-    films.push(film);
-    const label = element("span", { class: "name" }, "z", element("sub", { text: i + 1 }));
-    return element("div", { class: "row" }, label, slider, output, film);
+    const note = element("span", { class: "note" }, ...bar(row), row.note);
+    const head = element("div", { class: "head" },
+      element("span", { class: "name", text: row.name }), note);
+    const line = element("div", { class: row.dead ? "row dead" : "row" }, head, slider, output, film);
+    return { line, slider, output, film };
   }
 
-  const valueOfFrame = (frame) => -range + (2 * range * frame) / (FRAMES - 1);
+  function bar({ share }) {
+    if (share === null) return [];
+    const full = element("span", {});
+    full.style.width = `${100 * share}%`;
+    return [element("span", { class: "bar", "aria-hidden": "true" }, full)];
+  }
+
+  const valueOfFrame = ({ reach: [low, high] }, frame) =>
+    low + ((high - low) * frame) / (frames - 1);
+
+  const along = ({ vector }, z) => vector.reduce((sum, v, c) => sum + v * z[c], 0);
+
+  function valueOf(i) {
+    const { axis, centre } = rows[i];
+    if (axis !== null) return store.z[axis];
+    return centre === null ? counts[i] : along(rows[i], store.z) - centre;
+  }
+
+  /* The latent with slider i at a value. */
+  function latentAt(i, value) {
+    const { axis, centre, vector } = rows[i];
+    if (axis !== null) {
+      const z = Float32Array.from(store.z);
+      z[axis] = value;
+      return z;
+    }
+    if (centre === null) {
+      const steps = counts.map((count, j) => (j === i ? value : count));
+      return Float32Array.from(base, (b, c) =>
+        rows.reduce((sum, row, j) => sum + steps[j] * row.vector[c], b));
+    }
+    const step = value - valueOf(i);
+    return Float32Array.from(store.z, (old, c) => old + step * vector[c]);
+  }
+
+  function move(i, value) {
+    own = latentAt(i, value);
+    counts[i] = value;
+    store.set(own);
+  }
 
   function showRows() {
-    [...bank.children].forEach((row, i) => {
-      row.hidden = i >= visible;
+    lines.forEach(({ line }, i) => {
+      line.hidden = i >= visible;
     });
-    more.hidden = d <= shown;
-    more.textContent = visible < d ? `More dimensions (${visible} of ${d} shown)` : "Fewer";
+    more.hidden = rows.length <= shown;
+    more.textContent =
+      visible < rows.length ? `More (${visible} of ${rows.length} shown)` : "Fewer";
   }
 
   function follow() {
     if (store.z.length !== d) return;
-    sliders.forEach(({ slider, output }, i) => {
-      slider.value = store.z[i];
-      output.textContent = store.z[i].toFixed(2);
+    if (!base || store.z !== own) {
+      base = own = store.z;
+      counts = rows.map(() => 0);
+    }
+    lines.forEach(({ slider, output }, i) => {
+      const value = valueOf(i);
+      slider.value = value;
+      output.textContent = value.toFixed(2);
     });
     const chosen = store.weights ? store.weights.indexOf(1) : -1;
     classButtons.forEach((button, i) => button.setAttribute("aria-pressed", i === chosen));
@@ -109,47 +172,45 @@ function buildSliderBank({ component, root, newView }) {
   const filmViews = [];
   function drawFilms() {
     const k = store.weights?.length ?? 0; // the class may be chosen elsewhere on the page
-    for (let first = 0, v = 0; first < visible; first += DIMENSIONS_PER_REQUEST, v++) {
-      const last = Math.min(first + DIMENSIONS_PER_REQUEST, visible);
-      const n = (last - first) * FRAMES;
-      const z = repeatRow(store.z, n);
-      for (let i = first; i < last; i++) {
-        for (let frame = 0; frame < FRAMES; frame++) {
-          z[((i - first) * FRAMES + frame) * d + i] = valueOfFrame(frame);
-        }
+    for (let first = 0, v = 0; first < visible; first += ROWS_PER_REQUEST, v++) {
+      const last = Math.min(first + ROWS_PER_REQUEST, visible);
+      const n = (last - first) * frames;
+      const z = new Float32Array(n * d);
+      for (let i = 0; i < n; i++) {
+        const row = first + Math.floor(i / frames);
+        z.set(latentAt(row, valueOfFrame(rows[row], i % frames)), i * d);
       }
-      filmViews[v] ??= newView((answer, request) => paintFilms(answer, request.first));
-      filmViews[v].want({ model, z, n, d, weights: k ? repeatRow(store.weights, n) : null, k, first });
+      filmViews[v] ??= newView(paintFilms);
+      const weights = k ? repeatRow(store.weights, n) : null;
+      filmViews[v].want({ model, z, n, d, weights, k, first, lines });
     }
   }
 
-  function paintFilms(answer, first) {
+  function paintFilms(answer, request) {
     if (answer.kind === Kind.ERROR) return showError(root, answer.message);
-    for (let row = 0; row < answer.n; row++) {
-      const film = films[first + Math.floor(row / FRAMES)];
-      paint(film, answer, row, (row % FRAMES) * answer.width);
-      if (row % FRAMES === FRAMES - 1) announce(film);
+    if (request.lines !== lines) return; // of sliders that are gone
+    for (let i = 0; i < answer.n; i++) {
+      const { film } = lines[request.first + Math.floor(i / frames)];
+      paint(film, answer, i, (i % frames) * answer.width);
+      if (i % frames === frames - 1) announce(film);
     }
   }
 
-  const unfollow = store.follow(follow);
-  showRows();
+  const unfollow = store.follow(() => rows.length && follow());
   return {
     update(component) {
       current = component;
+      const { data } = component;
       const before = store.token;
-      store.offer(component.data);
+      store.offer(data);
       if (store.untold) settle();
-      if (store.token !== before || !films[0].dataset.painted) drawFilms();
+      const told = JSON.stringify(data.rows);
+      if (told !== drawn) makeRows(data.rows);
+      if (told !== drawn || store.token !== before) drawFilms();
+      drawn = told;
     },
     close: unfollow,
   };
-}
-
-function oneHot(i, k) {
-  const weights = new Float32Array(k);
-  weights[i] = 1;
-  return weights;
 }
 
 export default instances(buildSliderBank);

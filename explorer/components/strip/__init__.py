@@ -9,6 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.components import declare, encode
+from explorer.sizes import across
+
+WIDTH = 196
+"""CSS pixels across, about, of the image at the scrubber's place."""
 
 _mount = declare("strip")
 
@@ -46,5 +50,6 @@ def strip(
         "labels": list(labels),
         "originals": [None if image is None else encode(image) for image in originals],
         "at": at,
+        "width": across(shared["shape"][1], WIDTH),
     }
     _mount(key, data, settled, state="at")

@@ -14,6 +14,7 @@ function buildStrip({ component, root, newView }) {
 
   const row = element("div", { class: "frames", "data-testid": "strip", role: "group" });
   const big = imageCanvas(shape, "The image at the scrubber", "live-image");
+  big.style.width = `${component.data.width}px`;
   const scrub = element("input", {
     type: "range",
     min: 0,
@@ -61,7 +62,7 @@ function buildStrip({ component, root, newView }) {
     const figures = [];
     for (let i = 0; i < frames; i++) {
       const canvas = imageCanvas(shape, `Frame ${i + 1} of ${frames}`, `strip-frame-${i}`);
-      canvas.className = "frame";
+      canvas.classList.add("frame");
       const caption = element("figcaption", { text: labels[i] });
       const figure = element("figure", {}, canvas, caption);
       if (near) caption.append(gauge(near[i], near));

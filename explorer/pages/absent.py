@@ -1,0 +1,74 @@
+"""What a page says where models, maps or images are not there, and what to do."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from explorer import catalog, resources, settings
+from training.data import DataError
+from training.download import download_mnist
+from training.onnx_files import AnyCard
+
+
+def no_models(found: catalog.Catalog) -> None:
+    """The page of an app without a single usable checkpoint."""
+    st.title("No models yet")
+    st.markdown(
+        f"There is no usable checkpoint in `{found.root}`. Train one with "
+        "`latent-train fit mnist-conv-vae-z2` and open it with "
+        "`latent-explorer --checkpoints runs`, or leave `--checkpoints` out to see the ones that "
+        "come with the project."
+    )
+    for name, problem in found.problems.items():
+        st.error(
+            f"**{catalog.plain(name)}**: {catalog.plain(problem)}. {catalog.remedy(name, problem)}"
+        )
+    st.caption(f"Data folder: {settings.data_dir()}")
+
+
+def no_map(card: AnyCard) -> None:
+    """Say why there is no map of this model, and where to go instead."""
+    if card.family == "vae":
+        st.info(
+            "There is no map: this model's real images are not here, and its checkpoint has no "
+            f"atlas of their codes. {resources.missing(card)}"
+        )
+    else:
+        st.info(
+            "This model has no encoder: nothing says where a real image would lie among its "
+            f"{card.latent_dim} numbers. A map of its samples, as a judge sees them, is made at "
+            "the end of a training whose data have a judge; this checkpoint has none. Choose "
+            "another model in the sidebar, or move through this one on the **Sliders** page."
+        )
+
+
+def data_notice(card: AnyCard) -> None:
+    """Where a model's real images are missing: say so, and how to get them or offer to fetch."""
+    problem, images = resources.missing(card), resources.real_images(card)
+    if not problem:
+        return
+    title = (
+        f"Showing {len(images):,} digits that come with the app; the full test set is not on "
+        "this computer."
+        if images
+        else "Showing no originals: this model's real images are not on this computer."
+    )
+    with st.expander(title, icon=":material/download:"):
+        st.markdown(problem)
+        if images and st.button("Download MNIST (11 MB)", key="download"):
+            _download()
+
+
+def _download() -> None:
+    bar = st.progress(0.0, "Starting…")
+
+    def show_bytes(name: str, done: int, total: int) -> None:
+        bar.progress(min(done / total, 1.0) if total else 0.0, f"{name}: {done / 2**20:.1f} MB")
+
+    try:
+        download_mnist(settings.data_dir(), show_bytes)
+    except DataError as error:
+        bar.empty()
+        st.error(str(error))
+    else:
+        st.rerun()

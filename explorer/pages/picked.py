@@ -1,0 +1,63 @@
+"""The image or latent that one end of a morph is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import streamlit as st
+
+from explorer import latent, links, resources
+from explorer.gallery import Gallery
+from explorer.pictures import Pixels
+from training.onnx_files import AnyCard
+
+SIDES = {"a": "From", "b": "To"}
+
+
+@dataclass(frozen=True)
+class Pick:
+    """One end of a morph, as chosen."""
+
+    reference: str
+    """How a link names it."""
+    z: latent.Array
+    """Its code (d,)."""
+    original: Pixels | None = None
+    """The real image (H, W, C), where there is one on this computer."""
+    label: int | None = None
+    """The class asked for, of a conditional model."""
+
+
+def pick(side: str, reference: str) -> None:
+    """Have one end of the morph be what a reference names."""
+    st.session_state[side] = reference
+
+
+def resolve(side: str, name: str, card: AnyCard, images: Gallery) -> Pick:
+    """The image that a reference names, or the gallery's first with a word why."""
+    reference = st.session_state[side]
+    kind, _, rest = reference.partition("-")
+    mu = resources.codes(name)[0]
+    if kind == images.source and int(rest) < len(mu):
+        return Pick(reference, mu[int(rest)], images.pixels(int(rest)))
+    if kind == "code":
+        z = np.array(links.read_floats(rest), np.float32)
+        if len(z) == card.latent_dim:
+            return Pick(reference, z, _uploaded(side, card))
+    if kind == "test":
+        atlas = resources.checkpoint(name).atlas()
+        if int(rest) < len(atlas.get("mu", ())):
+            st.caption("The original is in the full test set, which is not on this computer.")
+            return Pick(reference, atlas["mu"][int(rest)].float().numpy())
+    st.warning(f"{reference} is no image of this model; the first one stands in.")
+    pick(side, f"{images.source}-0")
+    return Pick(f"{images.source}-0", mu[0], images.pixels(0))
+
+
+def _uploaded(side: str, card: AnyCard) -> Pixels | None:
+    """The picture that was uploaded for a side, unless for a model of other images."""
+    picture = st.session_state.get(f"upload_{side}")
+    channels, height, width = card.image_shape
+    fits = picture is not None and picture.shape == (height, width, channels)
+    return picture if fits else None

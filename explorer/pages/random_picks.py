@@ -1,0 +1,48 @@
+"""Two random latents as the ends of a morph."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from explorer import latent
+from explorer.pages.picked import SIDES, Pick, pick
+from training.onnx_files import AnyCard
+
+
+def choose(card: AnyCard) -> tuple[Pick, Pick]:
+    """Two random latents by their seeds, each with its class where the model is conditional."""
+    chosen = []
+    classes = range(card.num_classes)
+    for i, (column, side) in enumerate(zip(st.columns(2, gap="large"), SIDES, strict=True)):
+        with column:
+            st.session_state.setdefault(f"seed_{side}", _seed_of(side, default=i + 1))
+            with st.container(horizontal=True, vertical_alignment="bottom"):
+                seed = st.number_input(
+                    f"{SIDES[side]}: seed",
+                    0,
+                    10**9 - 1,
+                    key=f"seed_{side}",
+                    persist_state="session",
+                    width=180,
+                )
+            pick(side, f"seed-{seed}")
+            label = None
+            if classes:
+                key = SIDES[side].lower()
+                st.session_state[key] = min(st.session_state[key], card.num_classes - 1)
+                label = st.segmented_control(
+                    "Class",
+                    classes,
+                    format_func=lambda c: card.classes[c],
+                    key=key,
+                    required=True,
+                    persist_state="session",
+                )
+            z = latent.sample_z(int(seed), card.latent_dim)
+            chosen.append(Pick(f"seed-{seed}", z, None, label))
+    return chosen[0], chosen[1]
+
+
+def _seed_of(side: str, default: int) -> int:
+    kind, _, rest = st.session_state[side].partition("-")
+    return int(rest) if kind == "seed" else default
