@@ -69,6 +69,14 @@ def tree(tmp_path: Path) -> Path:
     return root
 
 
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """An empty folder that runs train into."""
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    return folder
+
+
 def synthetic(n: int, seed: int, shape: tuple[int, int, int] = (1, 8, 8)) -> ImageData:
     """Pictures whose left or right half is bright, by class."""
     generator = torch.Generator().manual_seed(seed)

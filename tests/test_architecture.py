@@ -1,6 +1,10 @@
 """Which room may import what: pages -> components, resources -> catalog, live -> training."""
 
 import ast
+import importlib.metadata
+import re
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -54,6 +58,36 @@ def test_the_explorers_core_does_without_streamlit(path):
 def test_the_explorer_reads_checkpoints_only_through_training(path):
     assert packages(path).isdisjoint({"safetensors", "pickle"})
     assert "training.cli" not in imported(path)
+
+
+def test_every_package_that_is_imported_is_asked_for():
+    """By the project or an extra; the rival that `bench` measures is one's own to bring."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    groups = project["optional-dependencies"] | {"test": project["dependencies"]}
+    asked_for = {one.partition(">=")[0] for group in groups.values() for one in group}
+    known = importlib.metadata.packages_distributions()
+    ours = {"training", "explorer", "pythae"} | sys.stdlib_module_names
+    for path in modules("training/**/*.py", "explorer/**/*.py"):
+        for package in packages(path) - ours:
+            names = {name.lower().replace("_", "-") for name in known[package]}
+            assert asked_for & names, f"{path.name} imports {package}"
+
+
+def declared(path: Path) -> list[str]:
+    """Names that a script declares at its top level."""
+    pattern = r"^(?:const|let|class|(?:async )?function) ([A-Za-z_]\w*)"
+    return re.findall(pattern, path.read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "path", modules("explorer/components/*/*.js"), ids=lambda path: path.parent.name
+)
+def test_a_components_script_declares_nothing_that_the_shared_one_does(path):
+    """A browser runs both as one."""
+    together = {path, ROOT / "explorer" / "components" / "shared" / "live.js"}
+    names = [name for one in together for name in declared(one)]
+    assert len(names) > 20
+    assert sorted(names) == sorted(set(names))
 
 
 def test_nothing_unpickles():

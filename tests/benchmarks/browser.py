@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +21,8 @@ TIMEOUT_MS = 60_000
 NATIVE_PAUSE_S = 0.3
 """Between two steps of the native slider: what is left of a rerun must not delay the next."""
 
-SLIDER = "latent-slider-0"
+SLIDER = "[data-testid^=latent-slider-]"
+"""The first of them stands for the dimension that does most."""
 _FLAGS = (
     "--no-sandbox",
     "--disable-gpu",  # compositing in software, twice as fast as a software GPU
@@ -71,26 +73,86 @@ def open_sliders(page: Page, url: str, model: str) -> None:
     """Open a model's sliders; returns once the first picture and filmstrip are painted."""
     page.goto(f"{url}/sliders?model={model}", wait_until="commit")
     page.locator("[data-testid=live-image][data-painted]").wait_for()
-    page.locator("[data-testid=filmstrip-0][data-painted]").wait_for()
+    page.locator("[data-testid^=filmstrip-][data-painted]").first.wait_for()
     page.locator(_IDLE).wait_for()
 
 
 def drag(page: Page, seconds: float, progress: Callable[[], None]) -> Recording:
     """Hold the first slider and move it back and forth, 60 steps a second."""
-    slider = page.get_by_test_id(SLIDER)
+    slider = page.locator(SLIDER).first
     slider.scroll_into_view_if_needed()
     x, y = _centre(slider)
     reach = 0.45 * _box(slider)["width"]
     page.mouse.move(x, y)
     page.mouse.down()
     try:
-        _watch(page, "input", SLIDER)
+        _watch(page, "input", slider.get_attribute("data-testid") or "")
         for phase in _ticks(seconds):
             page.mouse.move(x + reach * _triangle(phase / SWEEP_S), y)
             progress()
         return _settled_recording(page)
     finally:
         page.mouse.up()
+
+
+def open_drawing(page: Page, url: str, model: str) -> None:
+    """Open the page to draw on; returns once its map is ready and its pictures are painted."""
+    page.goto(f"{url}/draw?model={model}", wait_until="commit")
+    page.locator("[data-testid=latent-map][data-ready=true]").wait_for()
+    page.locator("[data-testid=live-image][data-painted]").wait_for()
+    page.locator(_IDLE).wait_for()
+
+
+def draw(page: Page, seconds: float, shown: str, progress: Callable[[], None]) -> Recording:
+    """Move the pen in loops, 60 steps a second; what is painted on ``shown`` is recorded."""
+    canvas = page.get_by_test_id("drawing")
+    x, y = _centre(canvas)
+    reach = 0.3 * _box(canvas)["width"]
+    page.mouse.move(x, y)
+    page.mouse.down()
+    try:
+        _watch(page, "pointermove", "drawing", shown)
+        for phase in _ticks(seconds):
+            across, down = math.sin(2 * phase), math.sin(3 * phase)
+            page.mouse.move(x + reach * across, y + reach * down)
+            progress()
+        return _settled_recording(page)
+    finally:
+        page.mouse.up()
+
+
+def choose_model(page: Page, name: str, title: str) -> float:
+    """Choose another model in the sidebar; seconds from the click to its picture."""
+    page.get_by_test_id("stSidebar").get_by_role("combobox").click()
+    option = page.get_by_role("option", name=title, exact=True)
+    option.wait_for()
+    started = time.perf_counter()
+    option.click()
+    page.wait_for_url(lambda url: f"model={name}" in url.split("?")[-1].split("&"))
+    page.locator("[data-testid=live-image][data-painted]").wait_for()
+    taken = time.perf_counter() - started
+    page.locator(_IDLE).wait_for()
+    return taken
+
+
+def go_to_map(page: Page) -> float:
+    """Go to the map by its link in the sidebar; seconds until it answers the pointer."""
+    started = time.perf_counter()
+    page.get_by_test_id("stSidebarNav").get_by_role("link", name="Map").click()
+    page.locator("[data-testid=latent-map][data-ready=true]").wait_for()
+    return time.perf_counter() - started
+
+
+def ask_for_umap(page: Page) -> None:
+    """Have the codes of the open map laid out anew."""
+    page.get_by_role("button", name="Lay out anew").click()
+    page.get_by_role("button", name="Compute").click()
+    page.get_by_role("button", name="Cancel").wait_for()
+
+
+def await_umap(page: Page) -> None:
+    """Return once the layout asked for is shown."""
+    page.get_by_role("button", name="Lay out anew").wait_for(timeout=10 * TIMEOUT_MS)
 
 
 def native_steps(page: Page, url: str, count: int, progress: Callable[[], None]) -> Recording:
@@ -122,8 +184,8 @@ def visit(page: Page, url: str) -> None:
     time.sleep(1)
 
 
-def _watch(page: Page, event: str, testid: str) -> None:
-    page.evaluate("([event, testid]) => latentProbe.watch(event, testid)", [event, testid])
+def _watch(page: Page, event: str, testid: str, shown: str = "live-image") -> None:
+    page.evaluate("(asked) => latentProbe.watch(...asked)", [event, testid, shown])
 
 
 def _await_settled(page: Page) -> None:

@@ -1,11 +1,13 @@
 """How fast the app is under a hand: ``python -m tests.benchmarks.live --json FILE``.
 
 Starts the app as its users do, opens it in a real Chromium, drags, and compares what it measures
-with the bounds of the project. Five parts:
+with the bounds of the project. Its parts:
 
 - from the start of the process to a map that paints what one points at;
 - dragging a slider of each model: from the input event to the painted canvas;
 - the same with 20 more users who drag the same model;
+- the same while a lesson's lab trains in a process of its own;
+- drawing a digit: from a move of the pen to what the model sees, and to its reconstruction;
 - memory of the server at the end of it;
 - one step of Streamlit's own slider: from releasing it to the new picture decoded.
 
@@ -16,85 +18,48 @@ with the bounds of the project. Five parts:
 from __future__ import annotations
 
 import json
-import math
-import os
-import platform
-import re
-import signal
 import subprocess
 import sys
-import sysconfig
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import typer
 from playwright.sync_api import Browser
-from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
 from explorer import settings
 from tests.benchmarks import browser as web
 from tests.benchmarks import servers
+from tests.benchmarks.figures import (
+    Check,
+    Checkpoints,
+    Figure,
+    JsonFile,
+    Seconds,
+    of_latencies,
+    report,
+)
 from tests.benchmarks.latencies import STEP_S, Latencies
 from tests.benchmarks.servers import Server
+from training.watch import free_port
 
 VAE = "mnist-conv-vae-z2"
 MODELS = (VAE, "mnist-cgan")
-PAGES = ("/", "/sliders", "/morph", "/digits")
+PAGES = ("/map", "/sliders", "/morph", "/digits")
 CROWD = 20
 NATIVE_SCRIPT = Path(__file__).with_name("native_slider.py")
 NATIVE_STEPS = 20
 
 MOST_INTERACTIVE_S = 8.0
 MOST_ONE_USER_MS = 16.7
+MOST_RECONSTRUCTION_MS = 2 * MOST_ONE_USER_MS
+"""Of a drawing, which is read and then drawn: two ways to the server and back."""
 MOST_CROWD_MS = 100.0
 MOST_RESIDENT_MB = 1000.0
 LEAST_NATIVE_RATIO = 20.0
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One number, and what it must be."""
-
-    group: str
-    """What was measured."""
-    name: str
-    """Which number of it."""
-    value: float
-    """The number; infinite where something never happened."""
-    unit: str = ""
-    """Its unit."""
-    at_most: float | None = None
-    """Upper bound."""
-    at_least: float | None = None
-    """Lower bound."""
-
-    @property
-    def bound(self) -> str:
-        """The bound in words; empty where there is none."""
-        if self.at_most is not None:
-            return f"≤ {self.at_most:g}"
-        return "" if self.at_least is None else f"≥ {self.at_least:g}"
-
-    @property
-    def met(self) -> bool | None:
-        """Whether the number is within its bound; None where there is none."""
-        if self.at_most is not None:
-            return self.value <= self.at_most
-        return None if self.at_least is None else self.value >= self.at_least
-
-    def as_json(self) -> dict[str, object]:
-        """The figure for a file; JSON has no infinity."""
-        value = self.value if math.isfinite(self.value) else None
-        return {**asdict(self), "value": value, "met": self.met}
 
 
 @dataclass
@@ -112,19 +77,19 @@ class Benchmark:
 
     def run(self) -> list[Figure]:
         """Measure everything, one after the other."""
-        script = Path(sysconfig.get_path("scripts")) / "latent-explorer"
-        port = servers.free_port()
-        command = (script, "--checkpoints", self.root, "--no-browser", "--port", str(port))
-        with self._stage("Starting the app", 1) as started, servers.server(command, port) as app:
+        with self._stage("Starting the app", 1) as started, servers.explorer(self.root) as app:
             figures = self._start(app)
             started()
             alone = {model: self._drag(app, model) for model in MODELS}
             for model, latencies in alone.items():
-                figures += _figures(f"one user, {model}", latencies, MOST_ONE_USER_MS)
+                figures += of_latencies(f"one user, {model}", latencies, MOST_ONE_USER_MS)
             for model in MODELS:
                 figures += self._crowd(app, model)
+            figures += self._beside_a_lab(app)
+            figures += self._pen(app)
             figures.append(self._memory(app))
-        return figures + self._native(alone[VAE])
+        figures += self._native(alone[VAE], "native slider", "true")
+        return figures + self._native(alone[VAE], "native slider, as configured here", "false")
 
     @contextmanager
     def _stage(self, name: str, steps: float) -> Iterator[Callable[[], None]]:
@@ -135,7 +100,7 @@ class Benchmark:
 
     def _start(self, app: Server) -> list[Figure]:
         with web.probed_page(self.browser) as page:
-            web.first_touch(page, app.url)
+            web.first_touch(page, f"{app.url}/map")
             interactive_s = time.perf_counter() - app.started
         return [
             Figure("start", "healthy", app.healthy_s, "s"),
@@ -165,8 +130,8 @@ class Benchmark:
             self.progress.console.print(f"[red]{model}, {CROWD} more users:[/] {error}")
         group = f"{1 + CROWD} users, {model}"
         return [
-            *_figures(f"{group}: page", ours, MOST_CROWD_MS),
-            *_figures(f"{group}: others", theirs, MOST_CROWD_MS),
+            *of_latencies(f"{group}: page", ours, MOST_CROWD_MS),
+            *of_latencies(f"{group}: others", theirs, MOST_CROWD_MS),
             Figure(f"{group}: others", "errors", len(errors), at_most=0),
         ]
 
@@ -190,6 +155,39 @@ class Benchmark:
                 raise servers.ServerError(f"{CROWD} more users could not drag {model}")
             yield finish
 
+    def _beside_a_lab(self, app: Server) -> list[Figure]:
+        """What one browser sees that drags the VAE while a WGAN-GP trains for somebody else."""
+        with (
+            self._stage("The same beside a lab", self.seconds / STEP_S) as progress,
+            web.probed_page(self.browser) as page,
+        ):
+            web.open_sliders(page, app.url, VAE)
+            with servers.training(app) as steps:
+                before = steps()
+                latencies = web.drag(page, self.seconds, progress).latencies()
+                trained = steps() - before
+        group = f"one user, {VAE}, beside a lab"
+        return [
+            *of_latencies(group, latencies, MOST_ONE_USER_MS),
+            Figure(group, "steps trained meanwhile", trained, at_least=1),
+        ]
+
+    def _pen(self, app: Server) -> list[Figure]:
+        """What a browser sees while one draws."""
+        figures = []
+        for what, shown, most in (
+            ("the model sees", "drawing-seen", MOST_ONE_USER_MS),
+            ("it draws", "live-image", MOST_RECONSTRUCTION_MS),
+        ):
+            with (
+                self._stage(f"Drawing: {what}", self.seconds / STEP_S) as progress,
+                web.probed_page(self.browser) as page,
+            ):
+                web.open_drawing(page, app.url, VAE)
+                found = web.draw(page, self.seconds, shown, progress).latencies()
+            figures += of_latencies(f"pen, {what}", found, most)
+        return figures
+
     def _memory(self, app: Server) -> Figure:
         """Of the server after everything above, and every page with every model."""
         visits = [f"{app.url}{path}?model={model}" for model in MODELS for path in PAGES]
@@ -202,109 +200,45 @@ class Benchmark:
                 progress()
             return Figure("memory", "resident", app.resident_mb(), "MB", at_most=MOST_RESIDENT_MB)
 
-    def _native(self, ours: Latencies) -> list[Figure]:
-        """Streamlit's own slider over the VAE, and how many times as long it takes."""
-        port = servers.free_port()
+    def _native(self, ours: Latencies, stage: str, collects: str) -> list[Figure]:
+        """Streamlit's own slider over the VAE, and how many times as long it takes.
+
+        ``collects`` says whether Streamlit searches for garbage after every run of the script, as
+        it does by default: "true" or "false", as in our own configuration.
+        """
+        port = free_port()
         command = (
             *(sys.executable, "-m", "streamlit", "run", NATIVE_SCRIPT),
             *("--server.headless", "true", "--server.address", servers.HOST),
-            *("--server.port", str(port)),
+            *("--server.port", str(port), "--runner.postScriptGC", collects),
         )
         with (
-            self._stage("Streamlit's own slider", NATIVE_STEPS) as progress,
+            self._stage(stage, NATIVE_STEPS) as progress,
             servers.server(command, port, {"LATENT_CHECKPOINTS": str(self.root)}) as native,
             web.probed_page(self.browser) as page,
         ):
             found = web.native_steps(page, native.url, NATIVE_STEPS, progress).latencies()
         ratio = found.median_ms / ours.median_ms
-        return [
-            *_figures("native slider", found),
-            Figure("native slider", "median / ours", ratio, at_least=LEAST_NATIVE_RATIO),
-        ]
-
-
-def _figures(group: str, found: Latencies, most_ms: float | None = None) -> list[Figure]:
-    return [
-        Figure(group, "inputs", found.count),
-        Figure(group, "unanswered", found.unanswered),
-        Figure(group, "median", found.median_ms, "ms"),
-        Figure(group, "p95", found.p95_ms, "ms", at_most=most_ms),
-        Figure(group, "max", found.max_ms, "ms"),
-        Figure(group, "pictures", found.per_second, "1/s"),
-    ]
-
-
-def machine(browser: Browser) -> dict[str, str]:
-    """What the figures were measured on."""
-    cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    return {
-        "processor": cpu[1] if cpu else platform.machine(),
-        "cores": str(len(os.sched_getaffinity(0))),
-        "load before": f"{os.getloadavg()[0]:.1f}",
-        "python": platform.python_version(),
-        "torch": version("torch"),
-        "streamlit": version("streamlit"),
-        "chromium": browser.version,
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-
-
-def table(measured_on: dict[str, str], figures: list[Figure]) -> Table:
-    """Every figure with its bound."""
-    made = Table(
-        "",
-        "figure",
-        "value",
-        "bound",
-        "met",
-        caption=" · ".join(map(" ".join, measured_on.items())),
-    )
-    group = ""
-    for figure in figures:
-        if figure.group != group:
-            made.add_section()
-        mark = {True: "[green]yes", False: "[red]no", None: ""}[figure.met]
-        shown = f"{figure.value:,.{1 if figure.unit else 0}f} {figure.unit}"
-        made.add_row(
-            figure.group if figure.group != group else "", figure.name, shown, figure.bound, mark
-        )
-        group = figure.group
-    return made
-
-
-def write(path: Path, content: dict[str, object]) -> None:
-    """Write JSON atomically."""
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".json", delete=False) as file:
-        json.dump(content, file, indent=1, allow_nan=False)
-        file.write("\n")
-    Path(file.name).replace(path)
+        least = LEAST_NATIVE_RATIO if collects == "true" else None
+        return [*of_latencies(stage, found), Figure(stage, "median / ours", ratio, at_least=least)]
 
 
 def main(
-    json_file: Annotated[Path, typer.Option("--json", help="Where the figures are written.")],
-    checkpoints: Annotated[
-        Path | None, typer.Option(help="Folder of checkpoints. Default: the shipped ones.")
-    ] = None,
-    seconds: Annotated[float, typer.Option(min=1, max=60, help="Length of each drag.")] = 10,
-    check: Annotated[bool, typer.Option("--check", help="Fail where a bound is missed.")] = False,
+    json_file: JsonFile,
+    checkpoints: Checkpoints = None,
+    seconds: Seconds = 10,
+    check: Check = False,
 ) -> None:
     """Measure the live channel as its users meet it."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     root = (checkpoints or settings.checkpoints_dir()).resolve()
     for model in MODELS:
         if not (root / model / "card.json").is_file():
             raise typer.BadParameter(f"there is no {model} in {root}")
-    if not json_file.parent.is_dir():
-        raise typer.BadParameter(f"there is no folder {json_file.parent}")
-    console = Console()
-    with web.chromium() as browser:
-        measured_on = machine(browser)
-        with Progress(console=console) as progress:
-            figures = Benchmark(root, seconds, browser, progress).run()
-    write(json_file, {"machine": measured_on, "figures": [figure.as_json() for figure in figures]})
-    console.print(table(measured_on, figures))
-    if check and any(figure.met is False for figure in figures):
-        raise typer.Exit(1)
+    report(
+        lambda browser, progress: Benchmark(root, seconds, browser, progress).run(),
+        json_file,
+        check,
+    )
 
 
 if __name__ == "__main__":

@@ -4,6 +4,9 @@
  * with the index of the newest input that it reflects, or -1. Times are those of performance.now().
  */
 
+const HEADER_BYTES = 16;
+const CODE = 3; // kind of an answer: what the encoder made of a drawing
+
 class LatentProbe {
   constructor() {
     this.watch(null, null);
@@ -14,9 +17,10 @@ class LatentProbe {
     document.addEventListener("load", (event) => this.onLoad(event.target), true);
   }
 
-  /* Forget everything and record `type` events on the element with this data-testid, or inside. */
-  watch(type, testid) {
-    Object.assign(this, { type, testid, inputs: [], paints: [], stale: 0 });
+  /* Forget everything and record `type` events on the element with this data-testid, or inside, and
+   * what is painted on the canvas called `shown`. */
+  watch(type, testid, shown) {
+    Object.assign(this, { type, testid, shown, inputs: [], paints: [], stale: 0, read: null });
     if (window.latentLive) this.wrap(window.latentLive.channel);
   }
 
@@ -35,17 +39,30 @@ class LatentProbe {
     channel.probed = true;
     const ask = channel.ask;
     channel.ask = async (view, request) => {
-      const known = this.inputs.length - 1;
-      const stale =
-        known >= 0 && this.type === "input" && !request.z.includes(Math.fround(this.value));
+      const asked = { ...this.reflected(request), inputs: this.inputs };
       const answer = await ask.call(channel, view, request);
-      this.answered = { known, stale, inputs: this.inputs };
+      this.answered = asked;
+      if (answer?.kind === CODE && asked.inputs === this.inputs) {
+        this.read = { known: asked.known, mean: firstMean(answer) };
+      }
       return answer;
     };
   }
 
+  /* Index of the newest input that a request knows of, and whether it does not hold its value. A
+   * code that is to be drawn is as new as the drawing that was read last. */
+  reflected({ z, ink }) {
+    const known = this.inputs.length - 1;
+    if (this.testid === "drawing" && !ink) {
+      const { read } = this;
+      return read ? { known: read.known, stale: z[0] !== read.mean } : { known: -1, stale: false };
+    }
+    const stale = known >= 0 && this.type === "input" && !z.includes(Math.fround(this.value));
+    return { known, stale };
+  }
+
   onPaint(event) {
-    if (event.composedPath()[0].dataset.testid !== "live-image") return;
+    if (event.composedPath()[0].dataset.testid !== this.shown) return;
     if (this.answered?.inputs !== this.inputs) return; // asked before this recording began
     this.stale += this.answered.stale;
     this.paints.push([performance.now(), this.answered.known]);
@@ -68,6 +85,12 @@ class LatentProbe {
   recording() {
     return { inputs: this.inputs, paints: this.paints, stale: this.stale };
   }
+}
+
+/* The first number of the posterior's mean, which follows the pixels that the model saw. */
+function firstMean({ pixels, height, width, channels }) {
+  const size = Math.ceil((height * width * channels) / 4) * 4;
+  return new DataView(pixels.buffer).getFloat32(HEADER_BYTES + size, true);
 }
 
 window.latentProbe = new LatentProbe();

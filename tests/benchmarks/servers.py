@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-import http.client
 import os
 import re
-import socket
 import subprocess
+import sysconfig
 import tempfile
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-HOST = "127.0.0.1"
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+from websockets.typing import Origin
+
+from explorer.lab_job import New, Play, unpack, write_command
+from explorer.lessons.plane import PENALISED
+from explorer.live.lab import LAB_PATH
+from training.children import end
+from training.plane import MOST_STEPS
+from training.watch import HOST, answers, free_port
+
 PROJECT = Path(__file__).resolve().parents[2]
 START_SECONDS = 120
 STOP_SECONDS = 10
@@ -64,12 +74,17 @@ def process(
     try:
         yield child
     finally:
-        child.terminate()
-        try:
-            child.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
+        end(child, STOP_SECONDS)
+
+
+@contextmanager
+def explorer(root: Path) -> Iterator[Server]:
+    """The app on a folder of checkpoints, as ``latent-explorer`` starts it."""
+    script = Path(sysconfig.get_path("scripts")) / "latent-explorer"
+    port = free_port()
+    command = (script, "--checkpoints", root, "--no-browser", "--port", str(port))
+    with server(command, port) as one:
+        yield one
 
 
 @contextmanager
@@ -80,7 +95,7 @@ def server(
     with tempfile.TemporaryFile("w+") as log:
         started = time.perf_counter()
         with process(command, environment, stdout=log, stderr=log) as child:
-            while not _healthy(port):
+            while not answers(port):
                 late = time.perf_counter() - started > START_SECONDS
                 if late or child.poll() is not None:
                     log.seek(0)
@@ -91,19 +106,25 @@ def server(
             yield Server(f"http://{HOST}:{port}", child.pid, started, healthy)
 
 
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return probe.getsockname()[1]
+@contextmanager
+def training(one: Server) -> Iterator[Callable[[], int]]:
+    """A lab that trains behind a server for the block; gives how many steps it has come."""
+    steps = [0]
+    with connect(one.url.replace("http", "ws", 1) + LAB_PATH, origin=Origin(one.url)) as socket:
 
+        def read() -> None:
+            with suppress(ConnectionClosed):
+                while True:
+                    head, _ = unpack(socket.recv(decode=False))
+                    steps[0] = head["step"]
 
-def _healthy(port: int) -> bool:
-    connection = http.client.HTTPConnection(HOST, port, timeout=5)
-    try:
-        connection.request("GET", "/_stcore/health")
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
+        for command in (New(PENALISED), Play(MOST_STEPS)):
+            socket.send(write_command(command).decode())
+        reader = threading.Thread(target=read)
+        reader.start()
+        while not steps[0]:
+            if not reader.is_alive():
+                raise ServerError("the lab ended before its first step")
+            time.sleep(0.02)
+        yield lambda: steps[0]
+    reader.join()

@@ -6,12 +6,9 @@ import base64
 import io
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +18,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, sync_playwright
+
+from training.watch import HOST, answers, free_port
 
 PROJECT = Path(__file__).resolve().parents[2]
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
@@ -38,21 +37,22 @@ class Server:
     """The app in a process of its own, as a user starts it."""
 
     port: int
-    """Where it listens, on 127.0.0.1."""
+    """Where it listens, on `HOST`."""
     options: list[str] = field(default_factory=list)
     """Further options of ``latent-explorer``."""
+    code: str = "from explorer.cli import main; main()"
+    """What its process runs."""
     process: subprocess.Popen[bytes] | None = None
     """Running server."""
 
     @property
     def url(self) -> str:
         """Address of the first page."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{HOST}:{self.port}"
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        code = "from explorer.cli import main; main()"
-        command = [sys.executable, "-c", code, "--no-browser", "--port", str(self.port)]
+        command = [sys.executable, "-c", self.code, "--no-browser", "--port", str(self.port)]
         self.process = subprocess.Popen(
             [*command, *self.options],
             cwd=PROJECT,
@@ -62,11 +62,9 @@ class Server:
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             assert self.process.poll() is None, f"the server ended with {self.process.returncode}"
-            try:
-                with urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=2):
-                    return
-            except (urllib.error.URLError, OSError):
-                time.sleep(0.1)
+            if answers(self.port):
+                return
+            time.sleep(0.1)
         raise TimeoutError("the server did not answer within a minute")
 
     def stop(self) -> None:
@@ -74,13 +72,6 @@ class Server:
         if self.process is not None:
             self.process.terminate()
             self.process.wait(30)
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
 
 
 @pytest.fixture(scope="session")
@@ -134,6 +125,13 @@ def canvas_of(page: Page | Locator, testid: str) -> Locator:
     return canvas
 
 
+def first_slider(page: Page) -> tuple[Locator, int]:
+    """The slider of the dimension that does most, and which dimension that is."""
+    slider = page.locator("[data-testid^=latent-slider-]").first
+    slider.wait_for()
+    return slider, int((slider.get_attribute("data-testid") or "").rpartition("-")[2])
+
+
 def wait_painted(canvas: Locator, more_than: int = 0) -> int:
     """Wait until a canvas was painted more than so many times; return how many."""
     deadline = time.monotonic() + TIMEOUT_MS / 1000
@@ -148,16 +146,27 @@ def wait_painted(canvas: Locator, more_than: int = 0) -> int:
 
 def pixels(canvas: Locator) -> NDArray[np.int16]:
     """Grey values (H, W) of a canvas, 0 to 255."""
+    return colours(canvas)[..., 0]
+
+
+def colours(canvas: Locator) -> NDArray[np.int16]:
+    """Red, green and blue (H, W, 3) of a canvas, 0 to 255."""
     url = canvas.evaluate("c => c.toDataURL('image/png')")
     picture = Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2])))
-    return np.asarray(picture.convert("RGB")).astype(np.int16)[..., 0]
+    return np.asarray(picture.convert("RGB")).astype(np.int16)
+
+
+REST = """() => new Promise((rested) => {
+  setTimeout(() => setTimeout(rested, 150), 150);
+})"""
+"""300 ms by the page's clock: where its script was busy, answers that wait come between the two."""
 
 
 def settled_pixels(canvas: Locator) -> NDArray[np.int16]:
     """Grey values of a canvas that has not been painted again for 300 ms."""
     painted = wait_painted(canvas)
     while True:
-        time.sleep(0.3)
+        canvas.evaluate(REST)
         if (again := wait_painted(canvas)) == painted:
             return pixels(canvas)
         painted = again

@@ -16,13 +16,14 @@ from explorer import settings
 from tests.browser.conftest import (
     Server,
     canvas_of,
-    free_port,
+    first_slider,
     pixels,
     settled_pixels,
     wait_painted,
 )
 from training.checkpoint import Checkpoint, load
 from training.data import DataError, data_root, load_mnist
+from training.watch import free_port
 
 VAE = "mnist-conv-vae-z2"
 CGAN = "mnist-cgan"
@@ -71,7 +72,7 @@ def test_dragging_a_slider_redraws_before_release(page: Page, server: Server, mo
     image = canvas_of(page, "live-image")
     before = settled_pixels(image)
     link = page.url
-    slider = page.get_by_test_id("latent-slider-0")
+    slider, dimension = first_slider(page)
     box = slider.bounding_box()
     assert box is not None
     y = box["y"] + box["height"] / 2
@@ -88,7 +89,7 @@ def test_dragging_a_slider_redraws_before_release(page: Page, server: Server, mo
         assert np.abs(one - other).max() > 2 * GREY_LEVEL
     page.mouse.up()
     page.wait_for_function("link => window.location.href !== link", arg=link)
-    assert z_in_link(page)[0] > 1.5
+    assert z_in_link(page)[dimension] > 1.5
 
 
 def test_dragging_sends_nothing_through_streamlit(page: Page, server: Server) -> None:
@@ -171,7 +172,7 @@ def test_class_buttons_ask_the_cgan(page: Page, server: Server) -> None:
 
 def open_map(page: Page, server: Server, **query: object) -> FloatRect:
     """Open the map and return the box of its pad."""
-    page.goto(address(server, "", model=VAE, **query))
+    page.goto(address(server, "map", model=VAE, **query))
     page.locator("[data-testid=latent-map][data-ready=true]").wait_for()
     box = page.get_by_test_id("latent-map").bounding_box()
     assert box is not None
@@ -204,11 +205,10 @@ def test_clicking_the_map_selects_a_digit(page: Page, server: Server) -> None:
     page.wait_for_url(re.compile(r"selected=(test|sample)-\d+"))
     expect(page.get_by_role("img", name=re.compile("selected-original"))).to_be_visible()
     expect(page.get_by_role("img", name=re.compile("selected-reconstruction"))).to_be_visible()
-    shapes = "document.querySelector('.js-plotly-plot').layout.shapes"
-    page.wait_for_function(f"{shapes}?.length === 11")
-    drawn = page.evaluate(f"{shapes}.map(shape => shape.xsizemode ?? 'data')")
-    assert drawn.count("data") == 2, "the posterior at one and two standard deviations"
-    assert drawn.count("pixel") == 9, "eight neighbours and the selected digit"
+    marks = page.get_by_test_id("map-marks")
+    expect(marks.locator("path")).to_have_count(2)  # one and two standard deviations
+    expect(marks.locator("circle.neighbour")).to_have_count(8)
+    expect(marks.locator("circle.selected")).to_have_count(1)
 
 
 def test_arrow_keys_move_the_point_of_the_map(page: Page, server: Server, vae: Checkpoint) -> None:
@@ -356,7 +356,7 @@ def test_a_shared_link_restores_the_state(
     page.goto(address(server, path, model=CGAN, seed=11, **{"class": 4}))
     image = canvas_of(page, testid)
     before = settled_pixels(image)
-    box = page.get_by_test_id("latent-slider-2").bounding_box()
+    box = first_slider(page)[0].bounding_box()
     assert box is not None
     page.mouse.click(box["x"] + box["width"] * 0.95, box["y"] + box["height"] / 2)
     page.wait_for_url(re.compile("z="))
@@ -374,9 +374,9 @@ def test_the_state_survives_a_walk_through_the_pages(page: Page, server: Server)
     page.get_by_role("link", name="Sliders").click()
     image = canvas_of(page, "live-image")
     settled_pixels(image)
-    page.get_by_test_id("latent-slider-0").focus()
+    first_slider(page)[0].focus()
     page.keyboard.press("End")
-    page.wait_for_url(re.compile("z=3_"))
+    page.wait_for_url(re.compile("[=_]3_"))
     moved = settled_pixels(image)
     page.get_by_role("link", name="Digits").click()
     zero = settled_pixels(canvas_of(page, "digit-0"))  # the same latent, and class 0 on both pages
@@ -447,3 +447,22 @@ def test_dark_theme_is_dark(chromium, server: Server) -> None:
         canvas_of(page, "live-image")
         background = page.locator(".stApp").evaluate("e => getComputedStyle(e).backgroundColor")
         assert max(map(int, re.findall(r"\d+", background)[:3])) < 60
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_picture_stays_in_view_while_the_sliders_are_scrolled(
+    page: Page, server: Server, width: int
+) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
+    page.goto(address(server, "sliders", model="mnist-dense-vae-h512-z10"))
+    image = canvas_of(page, "live-image")
+    page.get_by_role("button", name="More").click()
+    page.locator("[data-testid^=latent-slider-]").nth(9).wait_for()
+    last = page.locator("[data-testid^=latent-slider-]").last
+    last.scroll_into_view_if_needed()
+    expect(image).to_be_in_viewport(ratio=1)
+    expect(last).to_be_in_viewport(ratio=1)
+    before = wait_painted(image)
+    last.press("ArrowRight")
+    wait_painted(image, before)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width

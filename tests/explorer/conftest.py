@@ -1,10 +1,12 @@
-"""Fixtures of the explorer's tests: tiny checkpoints, and MNIST's files made of real digits."""
+"""Fixtures of the explorer's tests: tiny checkpoints, MNIST's files made of real digits, pages."""
 
 from __future__ import annotations
 
 import functools
+import json
+import shutil
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,11 +15,15 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from PIL import Image
+from streamlit.proto.WidgetStates_pb2 import WidgetState
+from streamlit.testing.v1 import AppTest
+from streamlit.util import calc_hash
 
-from explorer import gallery
-from training import checkpoint, networks
+from explorer import gallery, live
+from training import checkpoint, data, networks
 from training.checkpoint import Card
-from training.recipes import RECIPES
+from training.recipes import RECIPES, KeepBest
 from training.specs import (
     ConvDown,
     ConvUp,
@@ -31,6 +37,10 @@ from training.specs import (
 
 if TYPE_CHECKING:
     from tests.explorer.fakes import Fakes
+
+ROUTER = Path(gallery.__file__).parent / "pages" / "router.py"
+
+Open = Callable[..., AppTest]
 
 DIGITS = tuple(str(digit) for digit in range(10))
 
@@ -62,6 +72,9 @@ CGAN = GANSpec(
     num_classes=10,
     init="glorot",
 )
+
+
+GAN = replace(CGAN, num_classes=0)
 
 
 def floats(values: Any) -> NDArray[np.float32]:
@@ -112,8 +125,10 @@ def make_network(spec: VAESpec | GANSpec, seed: int = 0) -> networks.Network:
     torch.manual_seed(seed)
     network = networks.build(spec)
     assert isinstance(network, networks.VAE | networks.GAN)
-    y = torch.eye(spec.num_classes).repeat(10, 1) if isinstance(spec, GANSpec) else None
-    convs = network.get_submodule("decoder.convs" if y is None else "generator.convs")
+    k = spec.num_classes if isinstance(spec, GANSpec) else 0
+    y = torch.eye(k).repeat(10, 1) if k else None
+    drawing = "generator" if isinstance(spec, GANSpec) else "decoder"
+    convs = network.get_submodule(f"{drawing}.convs")
     last = list(convs.children())[-1]
     assert isinstance(last, torch.nn.Conv2d | torch.nn.ConvTranspose2d) and last.bias is not None
     with torch.no_grad():
@@ -124,22 +139,86 @@ def make_network(spec: VAESpec | GANSpec, seed: int = 0) -> networks.Network:
 
 
 def make_checkpoint(
-    folder: Path, spec: VAESpec | GANSpec, *, seed: int = 0, **changes: Any
+    folder: Path,
+    spec: VAESpec | GANSpec,
+    *,
+    seed: int = 0,
+    atlas: dict[str, torch.Tensor] | None = None,
+    **changes: Any,
 ) -> Card:
     """Save an untrained network as a checkpoint; ``changes`` go to `make_card`."""
     card = make_card(folder.name, spec, **changes)
     history = {"train": {"total": [2.0]}, "test": {"total": [3.0]}}
     weights = checkpoint.inference_weights(make_network(spec, seed))
-    return checkpoint.save(folder, card, weights, history, {}, b"")
+    return checkpoint.save(folder, card, weights, history, atlas or {}, b"")
 
 
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tiny networks gain nothing from more, and wait for long where the machine is busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def make_replay(
+    folder: Path,
+    spec: VAESpec | GANSpec,
+    *,
+    last: int = 4,
+    shipped: int = 4,
+    kept: tuple[int, ...] = (1, 2),
+    **changes: Any,
+) -> Card:
+    """Save ``last`` epochs that nobody trained: an untrained network of seed e stands for epoch e.
+
+    Those of the epochs ``kept`` go into a timeline, as training does it.
+    """
+    epochs = range(1, last + 1)
+    history = {
+        split: {name: [scale / e for e in epochs] for name in ("total", "diversity")}
+        for split, scale in (("train", 1.0), ("test", 2.0))
+    }
+    recipe = {"timeline": kept, **changes.pop("recipe_changes", {})}
+    card = make_card(folder.name, spec, epochs=last, recipe_changes=recipe, **changes)
+    weights = {
+        e: checkpoint.inference_weights(make_network(spec, seed=e)) for e in {*kept, shipped}
+    }
+    timeline = {e: weights[e] for e in kept}
+    return checkpoint.save(folder, card, weights[shipped], history, {}, b"", timeline=timeline)
+
+
+@pytest.fixture(scope="session")
+def replays(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Models with a timeline beside those of the zoo, which have none; read-only."""
+    root = tmp_path_factory.mktemp("replays")
+    shutil.copytree(zoo, root, dirs_exist_ok=True)
+    make_replay(root / "old-vae-z2", VAE_Z2, title="Old VAE, z=2")
+    make_replay(root / "old-vae-z5", VAE_Z5, kept=(1, 3, 4))
+    make_replay(root / "old-cgan", CGAN)
+    make_replay(root / "old-gan", GAN)
+    best = {"keep_best": KeepBest("total", larger_is_better=True)}  # which is the first epoch's
+    make_replay(root / "best-gan", GAN, shipped=1, kept=(2, 4), recipe_changes=best)
+    make_replay(root / "one-gan", GAN, kept=(4,))
+    return root
+
+
+def checked(app: AppTest) -> AppTest:
+    """A page without an error, whose pictures cannot be gone before a browser fetches them."""
+    assert not app.exception, [one.message for one in app.exception]
+    addresses = [image.url for one in app.image for image in one.proto.imgs]
+    assert all(address.startswith("data:image/png;base64,") for address in addresses)
+    return app
+
+
+def told(app: AppTest, key: str) -> dict[str, Any]:
+    """What the component called ``key`` has been told."""
+    return json.loads(app.get_by_key(key).proto.json)
+
+
+def settle(app: AppTest, key: str, value: Any, state: str = "settled") -> AppTest:
+    """Do what the component's script does when the user has settled on a value."""
+    states = app._tree.get_widget_states()
+    proto = app.get_by_key(key).proto
+    states.widgets.append(WidgetState(id=proto.id, json_value=json.dumps({state: value})))
+    return checked(app._run(states))
+
+
+def words(app: AppTest) -> str:
+    """All that a page says in warnings, errors and notices."""
+    return "\n".join(one.value for one in (*app.warning, *app.error, *app.info))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -177,6 +256,29 @@ def write_mnist(root: Path) -> Path:
     return root
 
 
+def write_pictures(folder: Path, classes: Iterable[str], count: int, size: int) -> None:
+    """A folder per class with ``count`` pictures of blocks of colour, no two alike."""
+    for label, name in enumerate(classes):
+        (folder / name).mkdir(parents=True)
+        for i in range(count):
+            blocks = np.random.default_rng([label, i]).integers(0, 256, (4, 4, 3), np.uint8)
+            image = Image.fromarray(blocks).resize((size, size), Image.Resampling.NEAREST)
+            image.save(folder / name / f"{i}.png")
+
+
+@pytest.fixture(scope="module")
+def colour_root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A data folder with test sets of CIFAR-10 and Imagenette, three pictures of each class, which
+    count as whole; read-only."""
+    root = tmp_path_factory.mktemp("colour-data")
+    write_pictures(root / "cifar10" / "test", data.CIFAR10_CLASSES, 3, 32)
+    write_pictures(root / "imagenette2-160" / "val", data.IMAGENETTE_CLASSES, 3, 160)
+    with pytest.MonkeyPatch.context() as patch:
+        for dataset in ("cifar10", "imagenette"):
+            patch.setitem(data.SIZES, dataset, {"train": 0, "test": 30})
+        yield root
+
+
 @pytest.fixture(scope="session")
 def mnist_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder with an MNIST test set; read-only."""
@@ -200,3 +302,22 @@ def fakes() -> Iterator[Fakes]:
     yield made
     made.let()
     made.service.close()
+
+
+@pytest.fixture
+def open_app(monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
+    """``open_app(page, checkpoints=..., data=..., **link)``: a new session at that address."""
+
+    def open_one(page: str, *, checkpoints: Path, data: Path, **link: str) -> AppTest:
+        monkeypatch.setenv("LATENT_CHECKPOINTS", str(checkpoints))
+        monkeypatch.setenv("LATENT_DATA", str(data))
+        app = AppTest.from_file(str(ROUTER), default_timeout=120)
+        # AppTest.switch_page knows pages that are files; these are functions.
+        app._page_hash = calc_hash("" if page == "models" else page)
+        app.query_params.update(link)
+        return checked(app.run())
+
+    live.app_service.cache_clear()
+    yield open_one
+    live.app_service().close()
+    live.app_service.cache_clear()

@@ -14,7 +14,7 @@ import torch
 from streamlit.testing.v1 import AppTest
 
 from explorer import catalog
-from tests.explorer.conftest import VAE_Z2, make_card, make_checkpoint
+from tests.explorer.conftest import CGAN, VAE_Z2, VAE_Z5, conv_vae, make_card, make_checkpoint
 from training import checkpoint, networks
 from training.checkpoint import CheckpointError, Judged, Scores
 from training.recipes import ELBO
@@ -78,6 +78,81 @@ def test_only_what_is_in_the_catalog_can_be_opened(mixed: Path, name: str) -> No
         catalog.scan(mixed).open(name)
 
 
+@pytest.mark.parametrize("model", ["old-vae-z2", "old-cgan", "best-gan"])
+def test_a_model_is_opened_as_it_was_after_an_epoch(replays: Path, model: str) -> None:
+    found = catalog.scan(replays)
+    card = found.cards[model]
+    z = torch.randn(3, card.latent_dim)
+    y = torch.tensor([7, 0, 9]) if card.num_classes else None
+    drawn = [found.open(model).decode(z, y)]
+    for epoch in card.timeline:
+        wanted = checkpoint.load(replays / model, epoch=epoch).decode(z, y)
+        for opened in (found.open(model, epoch=epoch), found.open_key(f"{model}@{epoch}")):
+            assert torch.equal(opened.decode(z, y), wanted)
+        assert not any(torch.equal(wanted, other) for other in drawn)
+        drawn.append(wanted)
+    assert torch.equal(found.open_key(model).decode(z, y), drawn[0])
+
+
+@pytest.mark.parametrize("key", ["old-gan@3", "old-gan@99999", "tiny-cgan@1"])
+def test_an_epoch_that_was_not_kept_cannot_be_opened(replays: Path, key: str) -> None:
+    with pytest.raises(CheckpointError, match="keeps no weights of epoch"):
+        catalog.scan(replays).open_key(key)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "",
+        "@",
+        "@1",
+        "old-gan@",
+        "old-gan@0",
+        "old-gan@-1",
+        "old-gan@01",
+        "old-gan@+1",
+        "old-gan@ 1",
+        "old-gan@1 ",
+        "old-gan@1\n",
+        "old-gan@1.0",
+        "old-gan@1e0",
+        "old-gan@\u0661",
+        "old-gan@1@1",
+        "old-gan@" + "9" * 5000,
+        "../replays/old-gan@1",
+        "./old-gan@1",
+        "old-gan/@1",
+        "old-gan@../1",
+        "old-gan@1/../../x",
+    ],
+)
+def test_what_is_no_key_of_an_epoch_is_no_model(replays: Path, key: str) -> None:
+    with pytest.raises(CheckpointError, match="no such model"):
+        catalog.scan(replays).open_key(key)
+
+
+def test_a_folder_may_be_called_like_an_epoch_of_another(replays: Path, tmp_path: Path) -> None:
+    shutil.copytree(replays / "old-gan", tmp_path / "old")
+    shutil.copytree(replays / "tiny-vae-z2", tmp_path / "old@1")
+    assert catalog.scan(tmp_path).open_key("old@1").card.family == "vae"
+    assert catalog.scan(tmp_path).open_key("old@2").card.family != "vae"
+
+
+def test_epochs_whose_weights_are_those_shipped_are_no_earlier_ones(replays: Path) -> None:
+    cards = catalog.scan(replays).cards
+    found = {name: catalog.earlier(card) for name, card in cards.items()}
+    assert {name: epochs for name, epochs in found.items() if epochs} == {
+        "old-vae-z2": [1, 2],
+        "old-vae-z5": [1, 3],
+        "old-cgan": [1, 2],
+        "old-gan": [1, 2],
+        "best-gan": [2, 4],
+    }
+    assert cards["one-gan"].timeline == [4]
+    for name, epochs in found.items():
+        assert bool(catalog.abilities(cards[name])["replay"]) == (not epochs)
+
+
 def test_a_model_that_went_bad_after_the_scan_cannot_be_opened(mixed: Path) -> None:
     found = catalog.scan(mixed)
     (mixed / "tiny-cgan" / "weights.safetensors").write_bytes(b"")
@@ -106,6 +181,37 @@ def test_a_judge_outside_its_folder_is_no_model_to_explore(tmp_path: Path) -> No
     found = catalog.scan(tmp_path)
     assert list(found.cards) == ["vae"]
     assert not found.problems
+
+
+def test_numbers_in_names_are_compared_as_numbers() -> None:
+    names = ["vae-beta-4", "vae-beta-10", "VAE-beta-0.1", "vae-z2", "gan", "7"]
+    assert sorted(names, key=catalog.natural) == [
+        "7", "gan", "VAE-beta-0.1", "vae-beta-4", "vae-beta-10", "vae-z2",
+    ]  # fmt: skip
+
+
+def test_what_each_page_can_do_with_a_model() -> None:
+    vae, gan, cgan = (make_card("m", spec) for spec in (VAE_Z5, replace(CGAN, num_classes=0), CGAN))
+    colour = make_card("m", conv_vae(2, (4,), 4, (3, 16, 16)))
+    can = {
+        "vae": (vae, True, {"map", "sliders", "morph", "draw"}),
+        "vae, neither images nor atlas": (vae, False, {"sliders", "morph", "draw"}),
+        "colour": (colour, True, {"map", "sliders", "morph"}),
+        "cgan": (cgan, False, {"sliders", "morph", "digits"}),
+        "gan": (gan, False, {"sliders", "morph"}),
+        "gan, laid out": (gan, True, {"map", "sliders", "morph"}),
+    }
+    for what, (card, laid_out, pages) in can.items():
+        found = catalog.abilities(card, laid_out)
+        assert {page for page, why_not in found.items() if not why_not} == pages, what
+        assert all(why_not.endswith(".") for why_not in found.values() if why_not)
+
+
+def test_what_to_do_about_a_bad_folder() -> None:
+    cut = "weights.safetensors is truncated"
+    assert "latent-train fit mnist-cgan`" in catalog.remedy("mnist-cgan", cut)
+    assert "latent-train" not in catalog.remedy("mine", cut)
+    assert not catalog.remedy("mine", "schema version 99 is newer: update latent-explorer")
 
 
 def test_a_card_is_told_in_words() -> None:

@@ -152,6 +152,11 @@ def test_batches_are_thinned_by_the_rule_that_is_told(batches: int, step: int) -
         assert len(curve.x) <= figures.MOST_POINTS
 
 
+def test_of_batches_thinned_before_the_numbers_are_those_of_the_run() -> None:
+    drawn = series(figures.batch_curves({"generator": np.arange(4.0)}, 2, COLOURS, every=5))
+    assert list(drawn["Generator, each"].x) == [1, 6, 11, 16]
+
+
 def test_every_part_per_batch_is_drawn_at_its_own_length() -> None:
     losses = {"critic": np.arange(50.0), "generator": np.arange(10.0), "penalty": np.ones(50)}
     drawn = series(figures.batch_curves(losses, 5, COLOURS))
@@ -277,6 +282,8 @@ def test_a_figure_is_told_in_words() -> None:
     assert figures.describe(chart) == (
         "nats per image by epoch: KL, train: 1.5 at 1, 2.5 at 3; KL, test: 3 at 1, 4 at 3."
     )
+    [begun] = figures.loss_curves({"train": {"kl": [1.5]}, "test": {}}, COLOURS).values()
+    assert figures.describe(begun) == "nats per image by epoch: KL, train: 1.5 at 1."
     assert "our VAE 5.25" in figures.describe(make_bars()[0])
     chart, _, labels = make_plane(("a", "b"))
     assert f"a: {(labels == 0).sum()} points" in figures.describe(chart)

@@ -17,8 +17,8 @@ def test_mnists_test_set_is_shown_where_it_is(mnist_root: Path) -> None:
     images = open_gallery(mnist_root)
     assert (images.source, images.problem) == ("test", "")
     assert len(images.data) == 10_000
-    assert images.data.images.shape[1:] == (1, 28, 28)
-    np.testing.assert_array_equal(images.data.images[:5000], gallery.sample_digits().images)
+    assert images.images([0, 1]).shape == (2, 1, 28, 28)
+    np.testing.assert_array_equal(images.images(range(5000)), gallery.sample_digits().images)
 
 
 def test_without_mnist_the_sample_is_shown_and_the_reason_given(empty_root: Path) -> None:
@@ -73,7 +73,7 @@ def test_an_image_has_its_channels_last(empty_root: Path) -> None:
     pixels = images.pixels(17)
     assert pixels.shape == (28, 28, 1)
     assert pixels.dtype == np.uint8
-    np.testing.assert_array_equal(pixels[..., 0], images.data.images[17, 0])
+    np.testing.assert_array_equal(pixels[..., 0], images.images([17])[0, 0])
 
 
 @pytest.mark.parametrize("label", [0, 7])

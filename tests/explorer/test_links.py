@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from explorer.directions import Kept
 from explorer.links import KEYS, PAGE_KEYS, read_floats, write_floats
 
 GOOD: dict[str, list[tuple[Any, str | None]]] = {
@@ -15,6 +16,7 @@ GOOD: dict[str, list[tuple[Any, str | None]]] = {
     "z": [([0.5, -1.25, 0.0, 3.0], "0.5_-1.25_0_3"), ([10.0], "10"), ([-0.001] * 128, None)],
     "class": [(9, "9"), (999, "999")],
     "selected": [("test-0", "test-0"), ("sample-4999", "sample-4999"), ("folder-7", "folder-7")],
+    "plane": [("umap", "umap")],
     "grid": [(True, "1")],
     "a": [
         ("test-9999", "test-9999"),
@@ -31,8 +33,38 @@ GOOD: dict[str, list[tuple[Any, str | None]]] = {
     "to": [(0, "0"), (9, "9")],
     "report": [("R3", "R3"), ("R5", "R5")],
     "row": [("mnist-cgan", "mnist-cgan"), ("A.b_c-9", "A.b_c-9")],
+    "epoch": [(3, "3"), (100_000, "100000")],
     "run": [("mnist-cgan", "mnist-cgan"), ("A.b_c-9", "A.b_c-9")],
+    "family": [(["vae"], "vae"), (["vae", "wgan-gp"], "vae~wgan-gp")],
+    "data": [(["mnist"], "mnist"), (["stacked-mnist", "my_photos 2"], "stacked-mnist~my_photos 2")],
+    "reports": [(["R1"], "R1"), (["R5", "own", "brought"], "R5~own~brought")],
+    "find": [("dense z=2", "dense z=2"), ("Ünï-1.5", "Ünï-1.5"), ("", "")],
+    "sort": [("score", "score"), ("latents", "latents")],
 }
+GOOD["lesson"] = [("blur", "blur"), ("plane", "plane")]
+GOOD["step"] = [(2, "2"), (9, "9")]
+GOOD["said"] = [
+    ({"blur": "02x-1"}, "blur.02x-1"),
+    ({"blur": "3", "plane": "-------x"}, "blur.3~plane.-------x"),
+    (dict.fromkeys("abcdefgh", "0"), None),
+]
+GOOD["present"] = [(True, "1")]
+GOOD["points"] = [
+    ([(0.5, -0.25)], "0.5_-0.25"),
+    ([(0.0, 1.0), (-1.0, 0.125)], "0_1~-1_0.125"),
+    ([(0.25, 0.25)] * 32, None),
+]
+GOOD["with"] = [(["mnist-cgan"], "mnist-cgan"), (["a", "A.b_c-9"], "a~A.b_c-9")]
+GOOD["drive"] = [("z", "z")]
+GOOD["along"] = [("principal", "principal"), ("own", "own")]
+GOOD["dirs"] = [
+    ([Kept("3 to 8", "classes", classes=(3, 8))], "3 to 8!c3-8"),
+    (
+        [Kept("dick", "groups", vector=(0.5, -1.0)), Kept("größer", "file", vector=(3.0,))],
+        "dick!g0.5_-1~größer!f3",
+    ),
+    ([Kept("long", "groups", vector=(-1.125,) * 128)], None),
+]
 GOOD["b"] = GOOD["a"]
 
 INJECTIONS = [
@@ -55,6 +87,7 @@ BAD: dict[str, list[str]] = {
     "z": ["", "_", "1__2", "a", "nan", "1_inf", "-inf", "1e30", "1001", "_".join(["0"] * 4097)],
     "class": ["-1", "1000", "two"],
     "selected": ["", "test", "test-", "test--1", "test-1234567", "train-1", "seed-1"],
+    "plane": ["", "UMAP", "tsne"],
     "grid": ["2", "-1", "yes", "True"],
     "a": [
         "",
@@ -78,13 +111,64 @@ BAD: dict[str, list[str]] = {
     "to": ["-1", "1000", "x"],
     "report": ["", "R0", "R6", "r1", "R12", "3"],
     "row": ["", "a b", "../up", "a/b", "ü", "x" * 101],
+    "epoch": ["0", "-1", "1.5", "100001", "last"],
     "run": ["", "a b", "../up", "a/b", "ü", "x" * 101],
+    "family": ["", "VAE", "vae~", "~vae", "v_e", "v" * 21, "~".join(["vae"] * 21)],
+    "data": ["", "~", "a~", "a/b", "-a", "ü", "x" * 41, "~".join(["a"] * 21)],
+    "reports": ["", "R6", "R1~R9", "Own", "R1,R2", "~".join(["R1"] * 21)],
+    "find": ["<b>", "a/b", "x" * 41, "a\n"],
+    "sort": ["", "First", "best", "name|size"],
 }
+BAD["lesson"] = ["", "Blur", "blur2", "a b", "../up", "ü", "x" * 21]
+BAD["step"] = ["0", "-1", "10", "1.5", "last"]
+BAD["points"] = ["", "0.5", "0.5_", "1_2_3", "1.01_0", "0_-2", "nan_0", "~", "~".join(["0_0"] * 33)]
+BAD["said"] = [
+    "",
+    "~",
+    "blur",
+    "blur.",
+    ".0",
+    "blur.4",
+    "blur.0-",
+    "blur.-",
+    "blur.012301230",
+    "blur.0~",
+    "blur.0~blur.1",
+    "Blur.0",
+    "x" * 21 + ".0",
+    "~".join(f"{letter}.0" for letter in "abcdefghi"),
+]
+BAD["present"] = ["2", "-1", "yes", "True"]
+BAD["with"] = ["", "a~", "a b", "../up", "ü", "x" * 101, "~".join(["a"] * 21)]
+BAD["drive"] = ["", "Image", "z|image"]
+BAD["along"] = ["", "Own", "dimensions|own", "all"]
+BAD["dirs"] = [
+    "",
+    "~",
+    "a",
+    "a!",
+    "!c1-2",
+    "a!c1",
+    "a!c1-1000",
+    "a!c-1-2",
+    "a!x1_2",
+    "a!gnan",
+    "a!g1__2",
+    "a!g101",
+    "a!g" + "_".join(["0"] * 129),
+    "<b>!c1-2",
+    "x" * 25 + "!c1-2",
+    "a!c1-2~a!c3-4",
+    "~".join(f"{i}!c1-2" for i in range(9)),
+]
 BAD["b"] = BAD["a"]
 
 BAD_CASES = [(name, text) for name, texts in BAD.items() for text in texts]
 INJECTION_CASES = [
-    (name, text) for name in KEYS for text in INJECTIONS if not (name == "text" and len(text) <= 1)
+    (name, text)
+    for name in KEYS
+    for text in INJECTIONS
+    if not (name in ("text", "find") and len(text) <= 1)
 ]
 
 
@@ -97,6 +181,7 @@ def script() -> None:
     for problem in st.session_state["link_problems"]:
         st.warning(problem)
     if page := st.session_state.get("publish"):
+        links.follow(page, ("step", "present"))
         links.publish(page)
 
 
@@ -139,6 +224,12 @@ def test_latents_keep_three_decimals() -> None:
     assert read_floats("0.123_-10_0_0.333") == [0.123, -10, 0, 0.333]
 
 
+def test_a_vector_too_long_for_a_link_leaves_its_name() -> None:
+    long = Kept("mine", "file", vector=(1.0,) * 129)
+    assert KEYS["dirs"].write([long]) == "mine!f"
+    assert KEYS["dirs"].read("mine!f") == [Kept("mine", "file")]
+
+
 @pytest.mark.parametrize(("name", "text"), BAD_CASES)
 def test_a_value_out_of_range_is_refused(name: str, text: str) -> None:
     with pytest.raises(ValueError, match="wanted"):
@@ -150,6 +241,18 @@ def test_text_from_outside_is_refused_and_never_repeated(name: str, text: str) -
     with pytest.raises(ValueError, match="wanted") as caught:
         KEYS[name].read(text)
     assert len(text) < 2 or text not in str(caught.value)
+
+
+def test_what_is_searched_for_goes_into_a_link_as_far_as_links_may_hold_it() -> None:
+    for typed, text in (("a <b> [c]", "a b c"), ("<>", ""), ("x" * 99, "x" * 40), ("a\nb", "ab")):
+        assert KEYS["find"].write(typed) == text
+        assert KEYS["find"].read(text) == text
+
+
+def test_no_two_sessions_share_a_list() -> None:
+    first = follow()
+    assert first.session_state["family"] == []
+    assert first.session_state["family"] is not KEYS["family"].default
 
 
 def test_a_silent_link_gives_every_key_its_default() -> None:
@@ -205,3 +308,39 @@ def test_a_pages_link_restores_its_state(page: str) -> None:
     assert not second.warning
     for name in PAGE_KEYS[page]:
         assert second.session_state[name] == GOOD[name][0][0]
+
+
+def test_back_and_forward_take_the_keys_that_follow_and_no_other() -> None:
+    app = follow(lesson="blur", step="2", said="blur.0")
+    written(app, "lessons")
+    for step, present, said in ((3, True, "01"), (4, False, "01x")):
+        app.session_state["step"], app.session_state["present"] = step, present
+        app.session_state["said"] = {"blur": said}
+        app.run()
+    assert dict(app.query_params) == {"lesson": "blur", "step": "4", "said": "blur.01x"}
+    app.query_params = {"lesson": "blur", "step": "3", "said": "blur.01", "present": "1"}
+    app.run()
+    assert (app.session_state["step"], app.session_state["present"]) == (3, True)
+    assert app.session_state["said"] == {"blur": "01x"}, "nobody's predictions are forgotten"
+    assert app.query_params["said"] == "blur.01x"
+    app.query_params = {"lesson": "blur", "step": "99"}
+    app.run()
+    assert (app.session_state["step"], app.session_state["present"]) == (1, False)
+
+
+def test_what_was_done_since_is_newer_than_the_url() -> None:
+    app = follow(lesson="blur", step="2")
+    written(app, "lessons")
+    app.query_params = {"lesson": "blur"}
+    app.session_state["step"] = 5
+    app.run()
+    assert app.session_state["step"] == 5
+    assert app.query_params["step"] == "5"
+
+
+def test_another_pages_url_is_not_followed() -> None:
+    app = follow(lesson="blur", step="2")
+    written(app, "lessons")
+    written(app, "map")
+    app.query_params = {}
+    assert written(app, "lessons") == {"lesson": "blur", "step": "2"}

@@ -2,87 +2,68 @@
 
 from __future__ import annotations
 
+import base64
+import functools
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
-from streamlit.proto.WidgetStates_pb2 import WidgetState
 from streamlit.testing.v1 import AppTest
-from streamlit.util import calc_hash
 
-from explorer import latent, links, live, resources
+from explorer import latent, links, resources
+from explorer.gallery import Gallery
 from explorer.live import protocol
-from explorer.pages import parts
-from tests.explorer.conftest import CGAN, VAE_Z2, conv_vae, floats, make_checkpoint
+from explorer.pages import absent
+from tests.explorer.conftest import (
+    CGAN,
+    VAE_Z2,
+    VAE_Z5,
+    Open,
+    checked,
+    conv_vae,
+    floats,
+    make_checkpoint,
+    settle,
+    told,
+    words,
+)
+from training import atlas
 from training.checkpoint import load
 from training.data import DataError
 
-ROUTER = Path(resources.__file__).parent / "pages" / "router.py"
 TITLES = {
     "map": "Where do the images live?",
     "sliders": "What does each dimension do?",
     "morph": "What lies between two images?",
+    "draw": "How does a model read your digit?",
     "digits": "Draw me a 7",
+    "compare": "How do models differ?",
 }
 MODELS = ["tiny-vae-z2", "tiny-vae-z5", "tiny-cgan"]
-FORGET = (resources._catalog, resources._checkpoint, resources._gallery, resources._codes)
-
-Open = Callable[..., AppTest]
 
 
 @pytest.fixture
-def open_page(zoo: Path, mnist_root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
-    """``open_page(page, checkpoints=..., data=..., **link)``: a new session at that address."""
-
-    def open_one(
-        page: str, *, checkpoints: Path = zoo, data: Path = mnist_root, **link: str
-    ) -> AppTest:
-        monkeypatch.setenv("LATENT_CHECKPOINTS", str(checkpoints))
-        monkeypatch.setenv("LATENT_DATA", str(data))
-        app = AppTest.from_file(str(ROUTER), default_timeout=120)
-        # AppTest.switch_page knows pages that are files; these are functions.
-        app._page_hash = calc_hash("" if page == "map" else page)
-        app.query_params.update(link)
-        return checked(app.run())
-
-    live.app_service.cache_clear()
-    yield open_one
-    live.app_service().close()
-    live.app_service.cache_clear()
+def open_page(open_app: Open, zoo: Path, mnist_root: Path) -> Open:
+    """``open_page(page, **link)``: a new session at that address."""
+    return functools.partial(open_app, checkpoints=zoo, data=mnist_root)
 
 
-def checked(app: AppTest) -> AppTest:
-    assert not app.exception, [one.message for one in app.exception]
-    return app
-
-
-def told(app: AppTest, key: str) -> dict[str, Any]:
-    """What the component called ``key`` has been told."""
-    return json.loads(app.get_by_key(key).proto.json)
-
-
-def settle(app: AppTest, key: str, value: Any, state: str = "settled") -> AppTest:
-    """Do what the component's script does when the user has settled on a value."""
-    states = app._tree.get_widget_states()
-    proto = app.get_by_key(key).proto
-    states.widgets.append(WidgetState(id=proto.id, json_value=json.dumps({state: value})))
-    return checked(app._run(states))
+def unpacked(text: str) -> NDArray[np.float32]:
+    """Numbers as a component's script reads them."""
+    return np.frombuffer(base64.b64decode(text), "<f4")
 
 
 def click(app: AppTest, label: str) -> AppTest:
     [button] = [one for one in app.button if one.label == label]
     return checked(button.click().run())
-
-
-def words(app: AppTest) -> str:
-    """All that a page says in warnings, errors and notices."""
-    return "\n".join(one.value for one in (*app.warning, *app.error, *app.info))
 
 
 @pytest.mark.parametrize("page", TITLES)
@@ -232,12 +213,134 @@ def test_a_click_on_the_map_selects_a_digit(open_page: Open) -> None:
     assert app.query_params["z"] == "0.125_-0.25"
     shown = told(app, "latent_map_tiny-vae-z2")
     assert shown["selected"] == 4321
-    assert len(shown["ellipse"]) == 2
+    assert [len(outline) for outline in shown["outlines"]] == [48, 48]
     settle(app, "latent_map_tiny-vae-z2", {"z": [1, 1], "selected": None})  # by keys
     assert app.session_state["selected"] == "test-4321"
 
 
-@pytest.mark.parametrize("selected", ["test-10000", "sample-3"])
+def test_more_latents_are_shown_by_their_principal_plane(open_page: Open) -> None:
+    app = open_page("map", model="tiny-vae-z5", selected="test-77")
+    shown = told(app, "latent_map_tiny-vae-z5")
+    basis, origin = np.array(shown["basis"]), np.array(shown["origin"])
+    np.testing.assert_allclose(basis @ basis.T, np.eye(2), atol=1e-5)
+    codes = resources.codes("tiny-vae-z5")[0]
+    np.testing.assert_allclose(origin, codes.mean(0), atol=1e-3)
+    points = unpacked(shown["points"]).reshape(-1, 2)
+    np.testing.assert_allclose(points, (codes - origin) @ basis.T, atol=1e-4)
+    assert shown["how"] == "plane"
+    assert shown["codes"] is None
+    assert all("of the variance" in axis for axis in shown["axes"])
+    np.testing.assert_allclose(np.mean(shown["outlines"], 1), points[[77, 77]], atol=1e-4)
+    assert "plane" not in app.session_state["link_problems"]
+
+
+@pytest.fixture
+def laid_out(open_page: Open, tmp_path: Path) -> Callable[..., AppTest]:
+    """``laid_out(model, **link)``: the map of a VAE of five latents or a CGAN, with an atlas, or
+    another ``page``."""
+    n = 10_000
+    plane = torch.randn(n, 2).half()
+    codes = {
+        "mu": torch.randn(n, 5).half(),
+        "labels": torch.arange(n).div(500, rounding_mode="floor").remainder(10).byte(),
+        "kl": torch.ones(5),
+        "pca_mean": torch.zeros(5),
+        "pca_components": torch.eye(5),
+        "pca_variance": torch.ones(5),
+        "umap": plane,
+    }
+    samples = {
+        "labels": torch.arange(n).remainder(10).byte(),
+        "pca": plane,
+        "umap": -plane,
+        "pca_share": torch.tensor([0.5, 0.25]),
+        "effect": torch.ones(CGAN.latent_dim),
+    }
+    make_checkpoint(tmp_path / "vae", VAE_Z5, atlas=codes)
+    make_checkpoint(tmp_path / "cgan", CGAN, atlas=samples)
+
+    def open_one(model: str, page: str = "map", **link: str) -> AppTest:
+        return open_page(page, checkpoints=tmp_path, model=model, **link)
+
+    return open_one
+
+
+def test_umap_decodes_a_mean_of_codes(laid_out: Callable[..., AppTest]) -> None:
+    app = laid_out("vae", plane="umap", selected="test-3")
+    shown = told(app, "latent_map_vae")
+    assert shown["how"] == "mean"
+    assert shown["outlines"] == []
+    assert unpacked(shown["codes"]).shape == (50_000,)
+    assert shown["axes"] == ["UMAP 1", "UMAP 2"]
+    assert any("mean of the nearest codes" in one.value for one in app.caption)
+    app.segmented_control(key="plane").set_value("pca")
+    checked(app.run())
+    assert told(app, "latent_map_vae")["how"] == "plane"
+    assert "plane" not in app.query_params
+
+
+def test_a_drawing_is_shown_among_the_points_of_umap(laid_out: Callable[..., AppTest]) -> None:
+    app = laid_out("vae", page="draw", plane="umap")
+    shown = told(app, "draw_map_vae")
+    assert (shown["how"], shown["pointing"]) == ("mean", False)
+    assert unpacked(shown["codes"]).shape == (50_000,)
+    captions = " ".join(one.value for one in app.caption)
+    assert "the mean of the places of the 8 real codes nearest to its own" in captions
+    assert "ellipses" not in captions
+    assert app.query_params["plane"] == "umap"
+    app.segmented_control(key="plane").set_value("pca")
+    checked(app.run())
+    assert told(app, "draw_map_vae")["how"] == "plane"
+    assert any("ellipses" in one.value for one in app.caption)
+
+
+@pytest.mark.parametrize("page", ["map", "draw"])
+def test_a_plane_that_is_not_known_yet_is_linked_and_offered(open_page: Open, page: str) -> None:
+    app = open_page(page, model="tiny-vae-z5", plane="umap")
+    assert "**Lay out anew** makes one" in words(app)
+    assert app.query_params["plane"] == "umap"
+
+
+@pytest.mark.parametrize("change", ["folder", "other data", "other order"])
+def test_the_umap_of_one_set_of_images_is_never_that_of_another(
+    laid_out: Callable[..., AppTest], monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    laid_out("vae", plane="umap")
+    opened = resources.trained("vae")
+    real = resources.real_images(opened.card)
+    assert real
+    assert resources._atlas_of_shown(opened).keys() == opened.atlas().keys()
+    data = {
+        "folder": real.data,
+        "other data": replace(real.data, name="fashion"),
+        "other order": replace(real.data, labels=real.data.labels.flip(0)),
+    }[change]
+    source = "folder" if change == "folder" else "test"
+    monkeypatch.setattr(resources, "real_images", lambda _: Gallery(source, data))
+    assert resources._atlas_of_shown(opened) == {}
+
+
+def test_a_generator_is_shown_by_its_samples(laid_out: Callable[..., AppTest]) -> None:
+    app = laid_out("cgan")
+    shown = told(app, "latent_map_cgan")
+    assert shown["how"] == "sample"
+    d = CGAN.latent_dim
+    np.testing.assert_array_equal(
+        unpacked(shown["codes"]).reshape(-1, d), atlas.sample_codes(10_000, d).numpy()
+    )
+    assert shown["axes"][0] == "What the judge sees, component 1: 50% of the variance"
+    z = unpacked(shown["codes"])[:d].tolist()
+    weights = np.eye(CGAN.num_classes)[4].tolist()
+    settle(app, "latent_map_cgan", {"z": z, "weights": weights, "selected": 14})
+    assert app.session_state["selected"] == "drawn-14"
+    assert app.session_state["class"] == 4
+    assert any("asked for 4; the judge reads 4" in one.value for one in app.markdown)
+    app = laid_out("cgan", selected="drawn-14", plane="umap")
+    assert told(app, "latent_map_cgan")["selected"] == 14
+    assert len(told(app, "latent_map_cgan")["neighbours"]) == 8
+
+
+@pytest.mark.parametrize("selected", ["test-10000", "sample-3", "drawn-3"])
 def test_a_selection_that_is_not_shown_selects_nothing(open_page: Open, selected: str) -> None:
     assert told(open_page("map", selected=selected), "latent_map_tiny-vae-z2")["selected"] == -1
 
@@ -371,8 +474,8 @@ def test_all_ten_digits_are_drawn_in_one_hand(open_page: Open) -> None:
 
 def test_pages_that_a_model_cannot_fill_say_where_to_go(open_page: Open) -> None:
     assert "conditional GAN" in words(open_page("digits", model="tiny-vae-z2"))
-    assert "5 latent dimensions" in words(open_page("map", model="tiny-vae-z5"))
-    assert "GAN has no encoder" in words(open_page("map", model="tiny-cgan"))
+    assert "This model has no encoder" in words(open_page("map", model="tiny-cgan"))
+    assert "it has no encoder. Choose a VAE" in words(open_page("draw", model="tiny-cgan"))
 
 
 @pytest.mark.parametrize("page", TITLES)
@@ -435,7 +538,7 @@ def test_without_the_data_set_the_app_says_so_and_offers_to_fetch_it(
         on_bytes("train-images", 1, 2)
         raise DataError("no mirror answers")
 
-    monkeypatch.setattr(parts, "download_mnist", offline)
+    monkeypatch.setattr(absent, "download_mnist", offline)
     checked(app.button(key="download").click().run())
     assert "no mirror answers" in words(app)
 
@@ -446,12 +549,12 @@ def test_after_the_download_the_full_test_set_is_shown(
     app = open_page("map", data=empty_root)
     assert len(told(app, "latent_map_tiny-vae-z2")["labels"]) < 7000
     monkeypatch.setattr(
-        parts,
+        absent,
         "download_mnist",
         lambda root, _: shutil.copytree(mnist_root, root, dirs_exist_ok=True),
     )
     checked(app.button(key="download").click().run())
-    assert not app.expander
+    assert not any("5,000 digits" in one.label for one in app.expander)
     assert len(told(app, "latent_map_tiny-vae-z2")["labels"]) > 13_000  # 10,000 bytes in base64
 
 

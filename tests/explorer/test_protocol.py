@@ -9,28 +9,52 @@ import numpy as np
 import pytest
 
 from explorer.live import protocol
-from explorer.live.protocol import Kind, ProtocolError, Request
+from explorer.live.protocol import Drawing, Kind, ProtocolError, Request
 from tests.explorer.conftest import floats
 
 Z = floats([[0.5, -1], [2, 0]])
 
 GOLDEN_REQUEST = bytes.fromhex(
-    "01"  # version
+    "02"  # version
     "05"  # bytes of the name
     "0302"  # view 0x0203
     "efbeadde"  # id 0xdeadbeef
     "0200"  # n
     "0200"  # d
     "0300"  # k
-    "0000"
+    "0000"  # decode
     "766165 2d 32 000000"  # "vae-2", padded to 8 bytes
     "0000003f 000080bf"  # z: 0.5, -1
     "00000040 00000000"  # z: 2, 0
     "0000803f 00000000 00000000"  # weights: 1, 0, 0
     "00000000 0000003f 0000003f"  # weights: 0, 0.5, 0.5
 )
+GOLDEN_DRAWING = bytes.fromhex(
+    "02"  # version
+    "05"  # bytes of the name
+    "0302"  # view 0x0203
+    "efbeadde"  # id 0xdeadbeef
+    "0100"  # one drawing
+    "1000"  # 16 pixels along a side
+    "0000"  # no classes
+    "0100"  # encode
+    "766165 2d 32 000000"  # "vae-2", padded to 8 bytes
+) + bytes(range(256))
+GOLDEN_CODE = bytes.fromhex(
+    "02"  # version
+    "03"  # kind: a code
+    "0100"  # one image
+    "efbeadde"  # id
+    "0100"  # height
+    "0300"  # width
+    "01"  # channels
+    "000000"
+    "0102ff 00"  # pixels, padded to 4 bytes
+    "0000003f 000080bf"  # mu: 0.5, -1
+    "0000803e 00000040"  # standard deviations: 0.25, 2
+)
 GOLDEN_PIXELS = bytes.fromhex(
-    "01"  # version
+    "02"  # version
     "00"  # kind: pixels
     "0200"  # n
     "efbeadde"  # id
@@ -48,15 +72,22 @@ def request(**changes: Any) -> Request:
     return Request(**settings | changes)
 
 
+def drawing(side: int = 16, **changes: Any) -> bytes:
+    """A frame that asks for the code of a drawing."""
+    ink = np.random.default_rng(side).integers(0, 256, (side, side), np.uint8)
+    settings: dict[str, Any] = {"id": 7, "view": 1, "model": "tiny", "ink": ink}
+    return protocol.pack_request(Drawing(**settings | changes))
+
+
 def refused(frame: bytes, words: str, request_id: int = 0) -> None:
     with pytest.raises(ProtocolError, match=words) as caught:
         protocol.unpack_request(frame)
     assert caught.value.request_id == request_id
 
 
-def patched(offset: int, layout: str, value: int) -> bytes:
+def patched(offset: int, layout: str, value: int, good: bytes | None = None) -> bytes:
     """A good frame with one field overwritten."""
-    frame = bytearray(protocol.pack_request(request()))
+    frame = bytearray(good or protocol.pack_request(request()))
     struct.pack_into(layout, frame, offset, value)
     return bytes(frame)
 
@@ -66,6 +97,7 @@ def test_the_layout_of_a_request_is_the_documented_one() -> None:
     sent = Request(id=0xDEADBEEF, view=0x0203, model="vae-2", z=Z, weights=weights)
     assert protocol.pack_request(sent) == GOLDEN_REQUEST
     read = protocol.unpack_request(GOLDEN_REQUEST)
+    assert isinstance(read, Request)
     assert (read.id, read.view, read.model) == (0xDEADBEEF, 0x0203, "vae-2")
     np.testing.assert_array_equal(read.z, Z)
     assert read.weights is not None
@@ -89,6 +121,7 @@ def test_a_request_comes_back(n: int, d: int, k: int, model: str) -> None:
     z, weights = (rng.normal(size=(n, size)).astype(np.float32) for size in (d, k))
     sent = request(z=z, weights=weights if k else None, model=model, id=2**32 - 1, view=2**16 - 1)
     read = protocol.unpack_request(protocol.pack_request(sent))
+    assert isinstance(read, Request)
     assert (read.id, read.view, read.model) == (sent.id, sent.view, model)
     np.testing.assert_array_equal(read.z, z)
     if k:
@@ -123,9 +156,9 @@ def test_a_frame_without_a_whole_header_is_refused(length: int) -> None:
     refused(protocol.pack_request(request())[:length], f"16 bytes, not {length}")
 
 
-@pytest.mark.parametrize("version", [0, 2, 255])
+@pytest.mark.parametrize("version", [0, 1, 255])
 def test_another_version_is_refused(version: int) -> None:
-    refused(patched(0, "<B", version), f"version {version} is not 1", 7)
+    refused(patched(0, "<B", version), f"version {version} is not 2", 7)
 
 
 def test_no_rows_are_refused() -> None:
@@ -179,5 +212,109 @@ def test_a_frame_over_the_limit_is_refused_unread() -> None:
 
 def test_a_request_without_latents_is_read_for_the_service_to_refuse() -> None:
     read = protocol.unpack_request(protocol.pack_request(request(z=np.zeros((3, 0), np.float32))))
+    assert isinstance(read, Request)
     assert read.z.shape == (3, 0)
     assert read.weights is None
+
+
+# --- Drawings ----------------------------------------------------------------------------------
+
+
+def test_the_layout_of_a_drawing_is_the_documented_one() -> None:
+    ink = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    sent = Drawing(id=0xDEADBEEF, view=0x0203, model="vae-2", ink=ink)
+    assert protocol.pack_request(sent) == GOLDEN_DRAWING
+    read = protocol.unpack_request(GOLDEN_DRAWING)
+    assert isinstance(read, Drawing)
+    assert (read.id, read.view, read.model) == (0xDEADBEEF, 0x0203, "vae-2")
+    np.testing.assert_array_equal(read.ink, ink)
+
+
+def test_the_layout_of_a_code_is_the_documented_one() -> None:
+    seen = np.array([[[1], [2], [255]]], np.uint8)
+    mu, sigma = floats([0.5, -1]), floats([0.25, 2])
+    assert protocol.pack_code(0xDEADBEEF, seen, mu, sigma) == GOLDEN_CODE
+    answer = protocol.unpack_answer(GOLDEN_CODE)
+    assert (answer.id, answer.kind, answer.message) == (0xDEADBEEF, Kind.CODE, "")
+    np.testing.assert_array_equal(answer.pixels, seen[None])
+    np.testing.assert_array_equal(answer.mu, mu)
+    np.testing.assert_array_equal(answer.sigma, sigma)
+
+
+@pytest.mark.parametrize("side", [protocol.LEAST_SIDE, 17, 112, protocol.MOST_SIDE])
+@pytest.mark.parametrize("model", ["a", "x" * 255])
+def test_a_drawing_comes_back(side: int, model: str) -> None:
+    frame = drawing(side, model=model)
+    read = protocol.unpack_request(frame)
+    assert isinstance(read, Drawing)
+    assert (read.model, read.ink.shape, read.ink.dtype) == (model, (side, side), np.uint8)
+    assert protocol.pack_request(read) == frame
+
+
+@pytest.mark.parametrize("shape", [(28, 28, 1), (5, 5, 3), (1, 1, 1)])
+@pytest.mark.parametrize("d", [1, 2, 128])
+def test_a_code_comes_back(shape: tuple[int, int, int], d: int) -> None:
+    rng = np.random.default_rng(0)
+    seen = rng.integers(0, 256, shape, np.uint8)
+    mu, sigma = rng.normal(size=(2, d)).astype(np.float32)
+    answer = protocol.unpack_answer(protocol.pack_code(3, seen, mu, sigma))
+    assert answer.kind == Kind.CODE
+    np.testing.assert_array_equal(answer.pixels[0], seen)
+    np.testing.assert_array_equal(answer.mu, mu)
+    np.testing.assert_array_equal(answer.sigma, sigma)
+
+
+def test_no_other_answer_has_a_code() -> None:
+    pixels = np.zeros((1, 28, 28, 1), np.uint8)
+    frames = (protocol.pack_pixels(1, pixels), protocol.pack_error(1, "no"))
+    for frame in (*frames, protocol.pack_replaced(1)):
+        answer = protocol.unpack_answer(frame)
+        assert answer.mu.size == answer.sigma.size == 0
+
+
+@pytest.mark.parametrize("side", [0, 1, protocol.LEAST_SIDE - 1, protocol.MOST_SIDE + 1, 1000])
+def test_a_drawing_of_another_size_is_refused(side: int) -> None:
+    refused(drawing(side), f"16 to 256 pixels along a side, not {side}", 7)
+
+
+@pytest.mark.parametrize(
+    ("offset", "value", "words"),
+    [
+        (8, 0, "one drawing without classes is encoded, not 0"),
+        (8, 2, "one drawing without classes is encoded, not 2"),
+        (12, 1, "one drawing without classes is encoded, not 1 with 1"),
+        (10, 17, "a drawing of 17 x 17 pixels take 309 bytes, not 276"),
+        (10, 65535, "along a side, not 65535"),
+        (14, 0, "1 rows of 16 latents"),  # its ink read as latents is of another length
+        (14, 2, "2 is neither"),
+        (14, 65535, "65535 is neither"),
+    ],
+)
+def test_a_drawing_with_a_wrong_header_is_refused(offset: int, value: int, words: str) -> None:
+    refused(patched(offset, "<H", value, drawing()), words, 7)
+
+
+@pytest.mark.parametrize("change", [b"\0", bytes(4), bytes(256)])
+def test_a_drawing_of_another_length_is_refused(change: bytes) -> None:
+    frame = drawing()
+    for bad in (frame + change, frame[: -len(change)]):
+        refused(bad, f"bytes, not {len(bad)}", 7)
+
+
+def test_latents_are_no_drawing() -> None:
+    refused(patched(14, "<H", 1), "is encoded, not 2", 7)
+
+
+def test_a_damaged_frame_is_read_or_refused_and_nothing_else() -> None:
+    rng = np.random.default_rng(0)
+    for good in (drawing(), protocol.pack_request(request())):
+        for _ in range(500):
+            frame = bytearray(good)
+            for _ in range(rng.integers(1, 4)):
+                frame[rng.integers(24)] = rng.integers(256)
+            try:
+                read = protocol.unpack_request(bytes(frame[: rng.integers(1, len(good) + 9)]))
+            except ProtocolError as error:
+                assert str(error)
+            else:
+                assert isinstance(read, Drawing | Request)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,20 +15,16 @@ import numpy as np
 import pytest
 import torch
 from streamlit.testing.v1 import AppTest
-from streamlit.util import calc_hash
 
-from explorer import figures, latent, live, resources
+from explorer import figures, latent, resources
 from explorer.pages import report_pictures
-from tests.explorer.conftest import CGAN, VAE_Z5, make_checkpoint
-from tests.explorer.test_pages import ROUTER, checked, told, words
+from tests.explorer.conftest import CGAN, VAE_Z5, Open, checked, make_checkpoint, told, words
 from training.checkpoint import Judged, Scores, add_scores, load, read_card, shipped
 from training.data import ImageData
 from training.loop import Run
 from training.publish import publish
 from training.recipes import RECIPES, KeepBest, Recipe
 from training.report import REPORTS, rows
-
-Open = Callable[..., AppTest]
 
 TRAINED = {
     "mnist-dense-vae-h512-z2": ("mnist-conv-vae-z2", {}),
@@ -81,21 +78,9 @@ def copied(trained: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def open_page(trained: Path, empty_root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
+def open_page(open_app: Open, trained: Path, empty_root: Path) -> Open:
     """``open_page(checkpoints=..., data=..., **link)``: the page at that address."""
-
-    def open_one(checkpoints: Path = trained, data: Path = empty_root, **link: str) -> AppTest:
-        monkeypatch.setenv("LATENT_CHECKPOINTS", str(checkpoints))
-        monkeypatch.setenv("LATENT_DATA", str(data))
-        app = AppTest.from_file(str(ROUTER), default_timeout=120)
-        app._page_hash = calc_hash("reports")
-        app.query_params.update(link)
-        return checked(app.run())
-
-    live.app_service.cache_clear()
-    yield open_one
-    live.app_service().close()
-    live.app_service.cache_clear()
+    return functools.partial(open_app, "reports", checkpoints=trained, data=empty_root)
 
 
 def headings(app: AppTest) -> list[str]:
@@ -150,7 +135,7 @@ def test_every_report_shows_every_system_and_the_first_that_is_trained(
 
 @pytest.mark.parametrize("report", REPORTS)
 def test_every_report_opens_on_the_shipped_checkpoints(open_page: Open, report: str) -> None:
-    app = open_page(shipped(), report=report)
+    app = open_page(checkpoints=shipped(), report=report)
     systems = rows({}, report)
     assert list(frame(app)["system"]) == [row.recipe.row for row in systems]
     assert not app.error
@@ -162,7 +147,7 @@ def test_every_report_opens_on_the_shipped_checkpoints(open_page: Open, report: 
 def test_without_any_model_every_system_tells_its_command(
     open_page: Open, report: str, tmp_path: Path
 ) -> None:
-    app = open_page(tmp_path, report=report)
+    app = open_page(checkpoints=tmp_path, report=report)
     assert set(frame(app)["epochs"]) == {"not trained yet"}
     first = rows({}, report)[0].recipe.name
     assert f"`latent-train fit {first}`" in words(app)
@@ -259,13 +244,13 @@ def test_batches_are_drawn_where_they_were_kept(open_page: Open, trained: Path) 
     app = open_page(report="R5", row="mnist-mlp-gan")
     batches = [one for one in charts(app).values() if "-batches-" in one["file"]]
     drawn = {name: points for one in batches for name, points in curves(one).items()}
-    losses = load(trained / "mnist-mlp-gan").batch_losses()
+    _, losses = load(trained / "mnist-mlp-gan").batch_losses()
     assert len(drawn) == 2 * len(losses)
     for part, values in losses.items():
         x, y = drawn[f"{figures.part(part).title}, each"]
         assert x == list(range(1, 13))
         np.testing.assert_allclose(y, values.numpy(), rtol=1e-6)
-    assert any("one in 1 is drawn" in one.value for one in app.caption)
+    assert any("Per batch, one in 1." in one.value for one in app.caption)
     app = open_page(report="R4", row="mnist-gan-r4-z2")
     assert not [one for one in charts(app).values() if "-batches-" in one["file"]]
 
@@ -311,14 +296,15 @@ def test_reconstructions_and_strips_are_of_real_digits(
     open_page: Open, tmp_path: Path, mnist_root: Path, drawn: Drawn
 ) -> None:
     make_checkpoint(tmp_path / "mnist-mlp-vae", VAE_Z5)
-    app = open_page(tmp_path, mnist_root, report="R5")
+    app = open_page(checkpoints=tmp_path, data=mnist_root, report="R5")
     assert "Originals over reconstructions" in headings(app)
     opened = load(tmp_path / "mnist-mlp-vae")
-    real = resources.real_images().data
+    gallery = resources.real_images(opened.card)
+    assert gallery
     originals, reconstructed = drawn.shown["mnist-mlp-vae-reconstructions"]
-    first = [int(np.flatnonzero(real.labels.numpy() == label)[0]) for label in range(10)]
-    np.testing.assert_array_equal(originals[..., 0], real.images[first, 0].numpy())
-    mu = opened.encode(real.images[first].float() / 255)[0].numpy()
+    real = gallery.images([int(gallery.of_class(label)[0]) for label in range(10)])
+    np.testing.assert_array_equal(originals[..., 0], real[:, 0].numpy())
+    mu = opened.encode(real.float() / 255)[0].numpy()
     expected = opened.decode(torch.from_numpy(mu))[:, 0] * 255
     np.testing.assert_allclose(reconstructed[..., 0], expected, atol=0.51)
     strips = drawn.shown["mnist-mlp-vae-strips"]
@@ -337,7 +323,7 @@ def test_a_conditional_gans_strips_are_one_class_a_row(
     open_page: Open, tmp_path: Path, drawn: Drawn
 ) -> None:
     make_checkpoint(tmp_path / "mnist-cgan", CGAN)
-    open_page(tmp_path, report="R3", row="mnist-cgan")
+    open_page(checkpoints=tmp_path, report="R3", row="mnist-cgan")
     opened = load(tmp_path / "mnist-cgan")
     z = latent.path("spherical", latent.sample_z(0, 6), latent.sample_z(1, 6), 9)
     strips = drawn.shown["mnist-cgan-strips"]
@@ -381,14 +367,14 @@ def score(folder: Path, **values: float) -> None:
 def test_an_unscored_system_tells_its_command(open_page: Open, trained: Path) -> None:
     app = open_page(report="R3", row="mnist-cgan")
     assert f"`latent-train evaluate {trained / 'mnist-cgan'}`" in words(app)
-    app = open_page(shipped(), report="R3", row="mnist-cgan")
+    app = open_page(checkpoints=shipped(), report="R3", row="mnist-cgan")
     if read_card(shipped() / "mnist-cgan").scores is None:
         assert "`latent-train evaluate checkpoints/mnist-cgan`" in words(app)
 
 
 def test_scores_stand_beside_real_images_with_their_judge(open_page: Open, copied: Path) -> None:
     score(copied / "mnist-cgan", inception_score=9.5, inception_score_std=0.25)
-    app = open_page(copied, report="R3", row="mnist-cgan")
+    app = open_page(checkpoints=copied, report="R3", row="mnist-cgan")
     assert "latent-train evaluate" not in words(app)
     table = app.dataframe[-1].value
     assert list(table["this model"]) == ["9.5 ± 0.25"]
@@ -402,7 +388,7 @@ def test_scores_stand_beside_real_images_with_their_judge(open_page: Open, copie
 
 def test_r2s_inception_scores_stand_beside_ours(open_page: Open, copied: Path) -> None:
     score(copied / "mnist-wgan-r2", inception_score=5.5, inception_score_std=0.5)
-    app = open_page(copied, report="R2")
+    app = open_page(checkpoints=copied, report="R2")
     data = json.loads(charts(app)["Inception Score"]["figure"])["data"]
     bars = {trace["name"]: dict(zip(trace["x"], trace["y"], strict=True)) for trace in data}
     assert list(bars["report"].values()) == [9.50, 1.72, 7.52]
@@ -427,7 +413,7 @@ def test_a_checkpoint_that_fails_verification_shows_a_sentence(
 ) -> None:
     weights = copied / "mnist-cgan" / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:-10])
-    app = open_page(copied, report="R3", row="mnist-cgan")
+    app = open_page(checkpoints=copied, report="R3", row="mnist-cgan")
     assert list(frame(app)["epochs"]) == ["2 of 2", "not trained yet", "failed verification"]
     [error] = app.error
     assert "truncated" in error.value
@@ -442,7 +428,7 @@ def test_a_checkpoint_that_fails_verification_shows_a_sentence(
 def test_a_file_that_is_altered_while_the_app_runs_shows_a_sentence(
     open_page: Open, copied: Path, file: str
 ) -> None:
-    app = open_page(copied, report="R4", row="mnist-gan-r4-z2")
+    app = open_page(checkpoints=copied, report="R4", row="mnist-gan-r4-z2")
     assert not app.error
     path = copied / "mnist-gan-r4-z2" / file
     blob = path.read_bytes()
@@ -459,7 +445,7 @@ def test_a_card_speaks_in_plain_text(open_page: Open, copied: Path) -> None:
     card = read_card(copied / "mnist-cgan")
     hostile = card.model_copy(update={"notes": "<b>bold</b> [click](https://example.com)"})
     (copied / "mnist-cgan" / "card.json").write_text(hostile.model_dump_json())
-    app = open_page(copied, report="R3", row="mnist-cgan")
+    app = open_page(checkpoints=copied, report="R3", row="mnist-cgan")
     [note] = [one.value for one in app.caption if "bold" in one.value]
     assert "<b>" not in note
     assert "[click]" not in note

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,7 @@ def client(fakes: Fakes) -> Iterator[TestClient]:
 @pytest.fixture
 def real(zoo: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
     """A browser on a server with the tiny real models."""
-    monkeypatch.setattr(service, "_cpu_has_bf16", lambda: False)
+    monkeypatch.setattr(service, "has_bf16", lambda device: False)
     decoding = DecodeService(catalog.scan(zoo).open)
     with TestClient(Starlette(routes=live_routes(decoding))) as made:
         yield made
@@ -46,6 +48,13 @@ def real(zoo: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
 def frame(id: int, model: str = "one", rows: int = 1, start: int = 0, **changes: Any) -> bytes:
     settings = {"view": 1, "z": numbered(rows, start), "weights": None} | changes
     return protocol.pack_request(protocol.Request(id=id, model=model, **settings))
+
+
+def drawn(id: int, model: str, side: int = 112, ink: int = 255) -> bytes:
+    """A frame that asks for the code of a stroke."""
+    drawing = np.zeros((side, side), np.uint8)
+    drawing[side // 8 : side // 2, side // 4 : side // 3] = ink
+    return protocol.pack_request(protocol.Drawing(id, 1, model, drawing))
 
 
 def receive(socket: WebSocketTestSession) -> Answer:
@@ -80,6 +89,62 @@ def test_pixels_come_back_as_the_model_decodes(
     wanted = load(zoo / name).decode(torch.from_numpy(z), y).numpy() * 255
     assert answer.pixels.shape == (3, 28, 28, 1)
     assert np.abs(answer.pixels - wanted.transpose(0, 2, 3, 1)).max() <= 0.51
+
+
+@pytest.mark.parametrize("name", ["tiny-vae-z2", "tiny-vae-z5"])
+def test_a_code_comes_back_as_the_model_encodes(real: TestClient, zoo: Path, name: str) -> None:
+    import torch
+
+    with real.websocket_connect(SOCKET_PATH, headers=HOME) as socket:
+        answer = ask(socket, drawn(5, name))
+    assert (answer.id, answer.kind) == (5, Kind.CODE)
+    assert answer.pixels.shape == (1, 28, 28, 1)
+    x = torch.from_numpy(answer.pixels.copy()).permute(0, 3, 1, 2).float() / 255
+    mu, log_var = load(zoo / name).encode(x)
+    np.testing.assert_allclose(answer.mu, mu[0], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(answer.sigma, torch.exp(log_var[0] / 2), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("sent", "words"),
+    [
+        (drawn(9, "tiny-cgan"), "has no encoder"),
+        (drawn(9, "nobody"), "no such model"),
+        (drawn(9, "tiny-vae-z2", side=300), "16 to 256 pixels"),
+        (drawn(9, "tiny-vae-z2")[:-1], "bytes, not"),
+        (drawn(9, "tiny-vae-z2", ink=0), "blank"),
+    ],
+    ids=["generator", "nobody", "large", "short", "blank"],
+)
+def test_a_bad_drawing_is_answered_and_the_connection_lives_on(
+    real: TestClient, sent: bytes, words: str
+) -> None:
+    with real.websocket_connect(SOCKET_PATH, headers=HOME) as socket:
+        answer = ask(socket, sent)
+        assert (answer.id, answer.kind) == (9, Kind.ERROR)
+        assert words in answer.message
+        assert ask(socket, drawn(10, "tiny-vae-z2")).kind == Kind.CODE
+
+
+def test_newer_drawings_of_a_view_replace_the_waiting_one(
+    real: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold, encode = threading.Event(), DecodeService.encode
+
+    def held(*args: Any) -> service.Code:
+        assert hold.wait(60)
+        return encode(*args)
+
+    monkeypatch.setattr(DecodeService, "encode", held)
+    with real.websocket_connect(SOCKET_PATH, headers=HOME) as socket:
+        for id in range(1, 5):
+            socket.send_bytes(drawn(id, "tiny-vae-z2"))
+        assert [(one.id, one.kind) for one in (receive(socket), receive(socket))] == [
+            (2, Kind.REPLACED),
+            (3, Kind.REPLACED),
+        ]
+        hold.set()
+        assert [receive(socket).id, receive(socket).id] == [1, 4]
 
 
 @pytest.mark.parametrize(
@@ -254,6 +319,25 @@ def test_the_fallback_answers_one_frame_with_one_frame(fakes: Fakes) -> None:
     assert (answer.id, greys(answer)) == (6, [5, 6, 7])
 
 
+def test_the_fallback_answers_where_an_event_loop_runs_already(fakes: Fakes) -> None:
+    async def ask_there() -> bytes:
+        return answer_now(fakes.service, frame(4))
+
+    # A thread of its own: playwright leaves its loop running in pytest's main thread.
+    with ThreadPoolExecutor(1) as apart:
+        answer = apart.submit(lambda: asyncio.run(ask_there())).result()
+    assert protocol.unpack_answer(answer).id == 4
+
+
+def test_the_fallback_encodes_drawings_too(zoo: Path) -> None:
+    decoding = DecodeService(catalog.scan(zoo).open)
+    answer = protocol.unpack_answer(answer_now(decoding, drawn(6, "tiny-vae-z5")))
+    assert (answer.id, answer.kind, answer.mu.shape) == (6, Kind.CODE, (5,))
+    answer = protocol.unpack_answer(answer_now(decoding, drawn(7, "tiny-cgan")))
+    assert (answer.id, answer.kind) == (7, Kind.ERROR)
+    decoding.close()
+
+
 @pytest.mark.parametrize("sent", [b"", frame(6, model="nobody"), frame(6, weights=numbered(1))])
 def test_the_fallback_answers_a_bad_frame_with_an_error(fakes: Fakes, sent: bytes) -> None:
     answer = protocol.unpack_answer(answer_now(fakes.service, sent))
@@ -274,12 +358,20 @@ def test_plotly_is_served_from_the_installed_package(client: TestClient) -> None
     assert response.text == plotly.offline.get_plotlyjs()
 
 
-def test_a_page_of_its_own_is_streamlits_page() -> None:
+@pytest.mark.parametrize(
+    ("path", "knows_root", "brings_plotly"),
+    [("/", False, True), ("/map", True, True), ("/draw", True, True), ("/sliders", True, False)],
+)
+def test_every_page_is_streamlits_page(path: str, knows_root: bool, brings_plotly: bool) -> None:
     from starlette.routing import Route
 
-    from explorer.app import page_at_its_own_path
+    from explorer import app
 
-    with TestClient(Starlette(routes=[Route("/sliders", page_at_its_own_path)])) as client:
-        response = client.get("/sliders")
+    pages = {"/": app.first_page, **dict.fromkeys(("/map", "/draw"), app.map_at_its_own_path)}
+    route = Route(path, pages.get(path, app.page_at_its_own_path))
+    with TestClient(Starlette(routes=[route])) as client:
+        response = client.get(path)
     assert response.headers["content-type"].startswith("text/html")
-    assert "window.__streamlit" in response.text.split("</head>")[0]
+    head = response.text.split("</head>")[0]
+    assert ("window.__streamlit" in head) == knows_root
+    assert (PLOTLY_PATH in head) == brings_plotly

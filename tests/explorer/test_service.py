@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from explorer.live import app_service
 from explorer.live import service as live
 from explorer.live.service import (
     BATCH_ROWS,
@@ -20,9 +22,18 @@ from explorer.live.service import (
     DecodeError,
     DecodeService,
 )
-from tests.explorer.conftest import floats, make_card, make_network
+from explorer.uploads import as_mnist
+from tests.explorer.conftest import (
+    GAN,
+    conv_vae,
+    floats,
+    make_card,
+    make_checkpoint,
+    make_network,
+    make_replay,
+)
 from tests.explorer.fakes import SECONDS, FakeCheckpoint, Fakes, greys, numbered
-from training.checkpoint import Checkpoint, CheckpointError
+from training.checkpoint import Checkpoint, CheckpointError, load
 from training.networks import build
 from training.recipes import RECIPES
 from training.specs import ClassifierSpec, GANSpec, VAESpec
@@ -38,6 +49,16 @@ def opened(zoo: Path) -> Iterator[DecodeService]:
     from explorer import catalog
 
     made = DecodeService(catalog.scan(zoo).open)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def replayed(replays: Path) -> Iterator[DecodeService]:
+    """A service over tiny models that have a timeline."""
+    from explorer import catalog
+
+    made = DecodeService(catalog.scan(replays).open_key)
     yield made
     made.close()
 
@@ -178,6 +199,77 @@ def test_a_classifier_is_refused() -> None:
     service.close()
 
 
+@pytest.fixture
+def counted() -> Iterator[Callable[..., tuple[DecodeService, list[str]]]]:
+    """``counted(stamp)``: a service, and the names of the models that it has opened so far."""
+    services: list[DecodeService] = []
+
+    def make(**options: Callable[[str], int]) -> tuple[DecodeService, list[str]]:
+        asked: list[str] = []
+
+        def open_model(name: str) -> Checkpoint:
+            asked.append(name)
+            return FakeCheckpoint(name, [])
+
+        services.append(DecodeService(open_model, **options))
+        return services[-1], asked
+
+    yield make
+    for one in services:
+        one.close()
+
+
+def test_the_models_used_longest_ago_make_room(counted, monkeypatch: pytest.MonkeyPatch) -> None:
+    service, asked = counted()
+    size = live._size(service.model("a"))
+    assert size == 4 * sum(p.numel() for p in service.model("a").network.parameters())
+    monkeypatch.setattr(live, "MOST_BYTES", 2 * size)
+    for name in ("b", "a", "c", "a", "c"):  # b has to go
+        service.model(name)
+    assert asked == ["a", "b", "c"]
+    assert [service.is_open(name) for name in "abc"] == [True, False, True]
+    service.model("b")
+    assert asked == ["a", "b", "c", "b"]
+    assert not service.is_open("a")
+
+
+def test_a_model_larger_than_all_room_is_kept_while_it_is_used(
+    counted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "MOST_BYTES", 1)
+    service, asked = counted()
+    service.model("a")
+    service.model("a")
+    assert asked == ["a"]
+
+
+def test_a_model_that_leaves_finishes_what_it_was_asked(
+    counted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "MOST_BYTES", 1)
+    service, _ = counted()
+    model = service.model("a")
+    model.steps = threading.Semaphore(0)
+    future = service.submit("a", numbered(1, 7))
+    service.model("b")
+    assert not service.is_open("a")
+    model.steps.release()
+    assert greys(future) == [7]
+
+
+def test_a_model_that_has_changed_is_opened_again(counted) -> None:
+    stamps = {"a": 1, "b": 1}
+    service, asked = counted(stamp=stamps.__getitem__)
+    before = service.model("a")
+    service.model("b")
+    assert service.model("a") is before
+    stamps["a"] = 2
+    assert not service.is_open("a")
+    assert service.model("a") is not before
+    assert asked == ["a", "b", "a"]
+    assert service.is_open("b")
+
+
 def test_a_model_is_opened_once_however_many_ask_for_it() -> None:
     log: list[str] = []
 
@@ -256,9 +348,7 @@ def test_closing_cancels_what_waits_and_refuses_what_comes() -> None:
 def test_real_models_are_drawn_as_they_decode(
     opened: DecodeService, zoo: Path, name: str, d: int, k: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live, "_cpu_has_bf16", lambda: False)
-    from training.checkpoint import load
-
+    monkeypatch.setattr(live, "has_bf16", lambda device: False)
     rng = np.random.default_rng(0)
     z = rng.normal(size=(20, d)).astype(np.float32)
     weights = np.eye(k, dtype=np.float32)[rng.integers(0, k, 20)] if k else None
@@ -279,6 +369,89 @@ def test_the_callers_array_may_change_after_submitting(fakes: Fakes) -> None:
     z[:] = 0
     fakes.let()
     assert greys(future) == [50, 51, 52]
+
+
+def ink_of(side: int = 112) -> np.ndarray:
+    """A thick stroke, off centre."""
+    ink = np.zeros((side, side), np.uint8)
+    ink[side // 8 : side // 2, side // 4 : side // 4 + side // 10] = 255
+    return ink
+
+
+@pytest.mark.parametrize("name", ["tiny-vae-z2", "tiny-vae-z5"])
+@pytest.mark.parametrize("side", [16, 112, 256])
+def test_a_drawing_is_encoded_as_an_upload_is(
+    opened: DecodeService, zoo: Path, name: str, side: int
+) -> None:
+    code = opened.encode(name, ink_of(side))
+    np.testing.assert_array_equal(code.seen[..., 0], as_mnist(ink_of(side)))
+    exact = load(zoo / name)
+    mu, log_var = exact.encode(torch.from_numpy(code.seen).permute(2, 0, 1)[None].float() / 255)
+    np.testing.assert_allclose(code.mu, mu[0], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(code.sigma, torch.exp(log_var[0] / 2), rtol=1e-5)
+    assert code.mu.shape == code.sigma.shape == (exact.card.latent_dim,)
+
+
+def test_where_a_drawing_lies_on_the_canvas_is_all_the_same(opened: DecodeService) -> None:
+    moved = np.roll(ink_of(), (30, 20), (0, 1))
+    one, other = (opened.encode("tiny-vae-z2", ink) for ink in (ink_of(), moved))
+    np.testing.assert_array_equal(one.seen, other.seen)
+    np.testing.assert_array_equal(one.mu, other.mu)
+
+
+def test_drawings_are_encoded_while_others_decode(opened: DecodeService) -> None:
+    wanted = opened.encode("tiny-vae-z2", ink_of()).mu
+    with ThreadPoolExecutor(8) as threads:
+        drawn = [opened.submit("tiny-vae-z2", numbered(20)) for _ in range(8)]
+        codes = list(threads.map(lambda _: opened.encode("tiny-vae-z2", ink_of()), range(16)))
+    for code in codes:
+        np.testing.assert_array_equal(code.mu, wanted)
+    assert all(len(future.result(SECONDS)) == 20 for future in drawn)
+
+
+@pytest.mark.parametrize("trace", [0, 1])
+def test_a_drawing_without_ink_is_refused(opened: DecodeService, trace: int) -> None:
+    ink = np.zeros((32, 32), np.uint8)
+    ink[5, 5] = trace
+    with pytest.raises(DecodeError, match=r"blank|too thin"):
+        opened.encode("tiny-vae-z2", ink)
+
+
+def test_a_model_that_takes_no_drawing_is_refused(opened: DecodeService, tmp_path: Path) -> None:
+    with pytest.raises(DecodeError, match="tiny-cgan has no encoder"):
+        opened.encode("tiny-cgan", ink_of())
+    with pytest.raises(DecodeError, match="no such model"):
+        opened.encode("nobody", ink_of())
+    make_checkpoint(tmp_path / "colour", conv_vae(2, (4,), 4, (3, 16, 16)))
+    service = DecodeService(lambda name: load(tmp_path / name))
+    with pytest.raises(DecodeError, match="other pictures than grey squares"):
+        service.encode("colour", ink_of())
+    service.close()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_code_that_is_not_finite_is_refused(
+    opened: DecodeService, monkeypatch: pytest.MonkeyPatch, value: float
+) -> None:
+    broken = torch.full((1, 2), value)
+    for mu, log_var in ((broken, torch.zeros(1, 2)), (torch.zeros(1, 2), broken)):
+        monkeypatch.setattr(Checkpoint, "encode", lambda *_, pair=(mu, log_var): pair)
+        with pytest.raises(DecodeError, match="no finite numbers"):
+            opened.encode("tiny-vae-z2", ink_of())
+
+
+def test_a_large_vae_encodes_exactly(zoo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    exact = load(zoo / "tiny-vae-z2")
+    monkeypatch.setattr(live, "has_bf16", lambda device: True)
+    monkeypatch.setattr(live, "BF16_PARAMETERS", 1)
+    service = DecodeService(lambda name: load(zoo / name))
+    code = service.encode("tiny-vae-z2", ink_of())
+    opened = service.model("tiny-vae-z2")
+    assert isinstance(opened, Checkpoint)
+    assert convolution_types(opened) == {torch.float32, torch.bfloat16}
+    mu, _ = exact.encode(torch.from_numpy(code.seen).permute(2, 0, 1)[None].float() / 255)
+    np.testing.assert_allclose(code.mu, mu[0], rtol=1e-5, atol=1e-6)
+    service.close()
 
 
 def live_and_exact(open_one: Callable[[], Checkpoint]) -> tuple[Checkpoint, Tensor]:
@@ -309,7 +482,7 @@ def in_memory(name: str) -> Checkpoint:
 def test_bfloat16_changes_no_picture_that_anybody_could_tell(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(live, "_cpu_has_bf16", lambda: True)
+    monkeypatch.setattr(live, "has_bf16", lambda device: True)
     fast, difference = live_and_exact(lambda: in_memory("mnist-cgan"))
     assert convolution_types(fast) == {torch.bfloat16}
     assert 0 < difference.mean() < 0.5
@@ -318,14 +491,59 @@ def test_bfloat16_changes_no_picture_that_anybody_could_tell(
 
 
 def test_a_small_model_stays_exact(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "_cpu_has_bf16", lambda: True)
+    monkeypatch.setattr(live, "has_bf16", lambda device: True)
     fast, difference = live_and_exact(lambda: in_memory("mnist-conv-vae-z2"))
     assert convolution_types(fast) == {torch.float32}
     assert difference.max() == 0
 
 
 def test_without_bfloat16_nothing_is_changed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "_cpu_has_bf16", lambda: False)
+    monkeypatch.setattr(live, "has_bf16", lambda device: False)
     fast, difference = live_and_exact(lambda: in_memory("mnist-cgan"))
     assert convolution_types(fast) == {torch.float32}
     assert difference.max() == 0
+
+
+@pytest.mark.parametrize("name", ["old-vae-z2", "old-vae-z5", "old-cgan", "old-gan"])
+def test_any_epoch_of_a_timeline_is_drawn(
+    replayed: DecodeService, replays: Path, name: str
+) -> None:
+    opened = load(replays / name)
+    k = opened.card.num_classes
+    z = np.random.default_rng(0).standard_normal((3, opened.card.latent_dim)).astype(np.float32)
+    weights = np.eye(k, dtype=np.float32)[[7, 0, 9]] if k else None
+    y = None if weights is None else torch.from_numpy(weights)
+    drawn = []
+    for epoch in (None, *opened.timeline()):
+        key = name if epoch is None else f"{name}@{epoch}"
+        images = load(replays / name, epoch=epoch).decode(torch.from_numpy(z), y)
+        drawn.append(replayed.submit(key, z, weights).result(timeout=SECONDS))
+        wanted = images.numpy().transpose(0, 2, 3, 1) * 255
+        assert np.abs(drawn[-1] - wanted).max() <= 0.51
+    assert len({pixels.tobytes() for pixels in drawn[:-1]}) == len(drawn) - 1
+
+
+@pytest.mark.parametrize("key", ["old-gan@", "old-gan@-1", "old-gan@3", "tiny-cgan@1", "a@b@1"])
+def test_an_epoch_that_is_not_there_is_refused_in_words(replayed: DecodeService, key: str) -> None:
+    with pytest.raises(DecodeError, match=r"unknown model: .*(no such model|keeps no weights)"):
+        replayed.submit(key, np.zeros((1, 6), np.float32))
+    assert not replayed.is_open(key)
+
+
+def test_an_epoch_is_opened_anew_when_its_model_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LATENT_CHECKPOINTS", str(tmp_path))
+    app_service.cache_clear()
+    service, z = app_service(), np.ones((1, 6), np.float32)
+    try:
+        make_replay(tmp_path / "gan", GAN)
+        first = service.submit("gan@1", z).result(timeout=SECONDS)
+        assert service.is_open("gan@1")
+        make_replay(tmp_path / "gan", replace(GAN, latent_dim=7))
+        assert not service.is_open("gan@1")
+        z = np.ones((1, 7), np.float32)
+        assert not np.array_equal(service.submit("gan@1", z).result(timeout=SECONDS), first)
+    finally:
+        service.close()
+        app_service.cache_clear()

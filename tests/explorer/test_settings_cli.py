@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import os
 import re
+import socket
 import subprocess
 import sys
+import time
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from explorer import cli, settings
+from training.children import UNTIL_EOF
 
 CONFIG = tomllib.loads((settings.PROJECT / ".streamlit" / "config.toml").read_text())
 
@@ -81,6 +88,32 @@ def test_the_command_hands_its_folders_and_port_to_the_server(
     assert Path.cwd() == settings.PROJECT
 
 
+def test_it_says_where_it_is_and_nothing_of_streamlit(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "explorer.cli", "--port", str(port), UNTIL_EOF]
+    # A home in which an agent has left its traces, which Streamlit would offer its skills.
+    (tmp_path / ".claude").mkdir()
+    home = {**os.environ, "HOME": str(tmp_path), "BROWSER": "true"}
+    with subprocess.Popen(
+        command, cwd=settings.PROJECT, env=home, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    ) as server:  # fmt: skip
+        assert server.stdin is not None
+        assert server.stdout is not None
+        first = server.stdout.readline()
+        answering = False
+        while not answering and server.poll() is None:
+            with socket.socket() as asking:
+                answering = asking.connect_ex(("127.0.0.1", port)) == 0
+        time.sleep(1)  # in which Streamlit used to print its own
+        server.stdin.close()
+        rest = server.stdout.read()
+    assert first == f"Latent Explorer is at http://127.0.0.1:{port} (Ctrl-C ends it)\n"
+    assert not rest.strip()
+
+
 def test_the_installed_command_runs() -> None:
     executable = Path(sys.executable).with_name("latent-explorer")
     done = subprocess.run([executable, "--help"], capture_output=True, text=True, check=False)
@@ -114,6 +147,22 @@ def test_the_server_listens_on_this_computer_only() -> None:
 
 def test_nothing_is_reported_to_anybody() -> None:
     assert CONFIG["browser"]["gatherUsageStats"] is False
+
+
+def test_no_search_for_garbage_stops_the_pictures() -> None:
+    """Neither one that Streamlit begins, nor a long one of Python's among what was imported."""
+    from explorer import app
+
+    async def serve() -> int:
+        async with app.lifespan(app.app):
+            return gc.get_freeze_count()
+
+    assert CONFIG["runner"]["postScriptGC"] is False
+    with ThreadPoolExecutor(1) as apart:  # an event loop may be running in this thread
+        try:
+            assert apart.submit(asyncio.run, serve()).result() > 100_000
+        finally:
+            gc.unfreeze()
 
 
 def test_uploads_are_bounded() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,73 +19,42 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
-from explorer import live, resources
-from explorer.pages import runs
-from tests.explorer.conftest import VAE_Z2, make_card, make_network
+from explorer.pages import run_record, runs
+from tests.explorer.conftest import VAE_Z2, Open, checked, make_card, make_network
 from training import checkpoint
 from training.running import Running, path_of
 
-ROUTER = Path(resources.__file__).parent / "pages" / "router.py"
 CURVES = {
     "total": [(100, 540.0), (200, 300.0), (300, 200.5)],
     "reconstruction": [(100, 530.0), (200, 295.0), (300, 195.25)],
     "kl": [(100, 10.0), (200, 5.0), (300, 5.25)],
 }
 
-Open = Callable[..., AppTest]
 Put = Callable[..., Path]
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """A folder that runs train into."""
-    folder = tmp_path / "runs"
-    folder.mkdir()
-    return folder
 
 
 @pytest.fixture
 def polls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float | None]]:
     """Every fragment of the page, with its seconds from one refresh to the next."""
     found: list[tuple[str, float | None]] = []
-    fragment = st.fragment
 
     def noted(function: Callable, *, run_every: float | None = None) -> Callable:
         found.append((function.__name__, run_every))
-        return fragment(function, run_every=run_every)
+        return st.fragment(function, run_every=run_every)
 
-    monkeypatch.setattr(runs.st, "fragment", noted)
+    # For this page alone: others may be imported, and decorate theirs, only when it is opened.
+    monkeypatch.setattr(runs, "st", SimpleNamespace(**vars(st) | {"fragment": noted}))
     return found
 
 
 @pytest.fixture
-def open_page(
-    root: Path, empty_root: Path, polls: list, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Open]:
-    """``open_page(page="training", **link)``: a new session on `root` at that address."""
-    monkeypatch.setenv("LATENT_CHECKPOINTS", str(root))
-    monkeypatch.setenv("LATENT_DATA", str(empty_root))
-
-    def open_one(page: str = "training", **link: str) -> AppTest:
-        app = AppTest.from_file(str(ROUTER), default_timeout=120)
-        app._page_hash = calc_hash("" if page == "map" else page)
-        app.query_params.update(link)
-        return again(app)
-
-    live.app_service.cache_clear()
-    yield open_one
-    live.app_service().close()
-    live.app_service.cache_clear()
-
-
-def again(app: AppTest) -> AppTest:
-    app.run()
-    assert not app.exception, [one.message for one in app.exception]
-    return app
+def open_page(open_app: Open, out: Path, empty_root: Path, polls: list) -> Open:
+    """``open_page(page="training", **link)``: a new session on `out` at that address."""
+    return functools.partial(open_app, page="training", checkpoints=out, data=empty_root)
 
 
 @pytest.fixture
-def put(root: Path) -> Put:
+def put(out: Path) -> Put:
     """``put(name, silent=seconds, **changes)``: the record of a run, last written then."""
 
     def one(name: str = "a-run", *, silent: float = 0, **changes: Any) -> Path:
@@ -100,7 +71,7 @@ def put(root: Path) -> Put:
             "updated": now - timedelta(seconds=silent),
             "losses": CURVES,
         }
-        path = path_of(root / name)
+        path = path_of(out / name)
         path.parent.mkdir(exist_ok=True)
         path.write_text(Running(**settings | changes).model_dump_json())
         return path
@@ -162,7 +133,7 @@ def test_without_any_checkpoint_this_page_alone_has_something_to_show(
     open_page: Open, put: Put
 ) -> None:
     put()
-    assert [title.value for title in open_page("map").title] == ["No models yet"]
+    assert [title.value for title in open_page(page="map").title] == ["No models yet"]
     app = open_page()
     assert [title.value for title in app.title] == ["How is a run doing?"]
     assert not app.sidebar.selectbox
@@ -260,7 +231,7 @@ def test_an_ended_run_that_goes_on_is_followed_again(
     app = open_page()
     put(state="training")
     polls.clear()
-    again(app)
+    checked(app.run())
     assert words(app) == ""
     assert polls == [("_follow", 2)]
 
@@ -274,10 +245,10 @@ def test_a_damaged_record_is_said(open_page: Open, put: Put, polls: list) -> Non
 
 
 def test_samples_and_epochs_come_from_the_checkpoint_so_far(
-    open_page: Open, put: Put, root: Path
+    open_page: Open, put: Put, out: Path
 ) -> None:
     put()
-    put_checkpoint(root / "a-run")
+    put_checkpoint(out / "a-run")
     app = open_page()
     assert pictures(app) == ["Drawn from fixed noise, after 250 images"]
     shown = figures(app)
@@ -291,32 +262,32 @@ def test_samples_and_epochs_come_from_the_checkpoint_so_far(
 
 
 def test_they_are_this_runs_and_not_those_of_an_earlier_one(
-    open_page: Open, put: Put, root: Path
+    open_page: Open, put: Put, out: Path
 ) -> None:
     put()
-    put_checkpoint(root / "a-run", images_seen=9999)
+    put_checkpoint(out / "a-run", images_seen=9999)
     long_ago = datetime.now(UTC).timestamp() - 1000
-    os.utime(root / "a-run" / "card.json", (long_ago, long_ago))
+    os.utime(out / "a-run" / "card.json", (long_ago, long_ago))
     app = open_page()
     assert pictures(app) == []
     assert "follow after the first epoch" in captions(app)
-    put_checkpoint(checkpoint.partial(root / "a-run"), images_seen=250)
-    assert pictures(again(app)) == ["Drawn from fixed noise, after 250 images"]
+    put_checkpoint(checkpoint.partial(out / "a-run"), images_seen=250)
+    assert pictures(checked(app.run())) == ["Drawn from fixed noise, after 250 images"]
 
 
 @pytest.mark.parametrize("moment", ["gone", "torn", "mixed", "no picture"])
 def test_a_checkpoint_that_is_being_replaced_is_no_error(
-    open_page: Open, put: Put, root: Path, moment: str
+    open_page: Open, put: Put, out: Path, moment: str
 ) -> None:
     put()
-    folder = root / "a-run"
+    folder = out / "a-run"
     put_checkpoint(folder)
-    kept = Path(shutil.copytree(folder, root / ".kept"))
+    kept = Path(shutil.copytree(folder, out / ".kept"))
     match moment:
         case "gone":
             shutil.rmtree(folder)
         case "torn":
-            (folder / "weights.safetensors").unlink()
+            (folder / "history.json").unlink()
         case "mixed":
             shutil.rmtree(folder)
             put_checkpoint(folder, grey=100)
@@ -330,29 +301,29 @@ def test_a_checkpoint_that_is_being_replaced_is_no_error(
     assert len(figures(app)) == 2
     shutil.rmtree(folder, ignore_errors=True)
     kept.rename(folder)
-    assert pictures(again(app)) == ["Drawn from fixed noise, after 250 images"]
+    assert pictures(checked(app.run())) == ["Drawn from fixed noise, after 250 images"]
 
 
 def test_a_checkpoint_that_goes_while_it_is_read_is_no_error(
-    open_page: Open, put: Put, root: Path, monkeypatch: pytest.MonkeyPatch
+    open_page: Open, put: Put, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put()
-    put_checkpoint(root / "a-run")
-    load = runs.load
+    put_checkpoint(out / "a-run")
+    read = run_record.read_history
 
-    def going(folder: Path) -> checkpoint.Checkpoint:
-        opened = load(folder)
+    def going(folder: Path, card: checkpoint.Card) -> checkpoint.History:
+        history = read(folder, card)
         (folder / "samples.png").unlink()
-        return opened
+        return history
 
-    monkeypatch.setattr(runs, "load", going)
+    monkeypatch.setattr(run_record, "read_history", going)
     app = open_page()
     assert not app.error
     assert len(figures(app)) == 2
 
 
 def test_the_newest_run_is_shown_and_another_can_be_chosen(
-    open_page: Open, put: Put, root: Path
+    open_page: Open, put: Put, out: Path
 ) -> None:
     for age, name in enumerate(("new", "judges/mnist-judge", "old")):
         path = put(name)
@@ -361,7 +332,7 @@ def test_the_newest_run_is_shown_and_another_can_be_chosen(
     assert app.selectbox(key="run").options == ["new", "mnist-judge", "old"]
     assert app.query_params["run"] == "new"
     app.selectbox(key="run").set_value("old")
-    again(app)
+    checked(app.run())
     assert [one.value for one in app.subheader] == [r"The run \*old\*"]
     assert app.query_params["run"] == "old"
     assert [one.value for one in open_page(run="old").subheader] == [r"The run \*old\*"]
@@ -376,19 +347,19 @@ def test_a_link_to_a_run_that_has_not_begun_waits_for_it(
     assert app.selectbox(key="run").options == ["a-run", "other"]
     assert polls == [("_wait", 2)]
     put()
-    again(app)
+    checked(app.run())
     assert [one.value for one in app.subheader] == [r"The run \*a-run\*"]
     assert words(app) == ""
 
 
-def test_the_choice_outlives_a_visit_to_another_page(open_page: Open, put: Put, root: Path) -> None:
+def test_the_choice_outlives_a_visit_to_another_page(open_page: Open, put: Put, out: Path) -> None:
     put("one")
     put("two")
     app = open_page(run="one")
     app._page_hash = calc_hash("map")
-    again(app)
+    checked(app.run())
     app._page_hash = calc_hash("training")
-    again(app)
+    checked(app.run())
     assert app.selectbox(key="run").value == "one"
     assert app.query_params["run"] == "one"
 

@@ -5,12 +5,22 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from explorer.uploads import INK_BOX, MAX_BYTES, UploadError, read_digit
+from explorer.uploads import (
+    INK_BOX,
+    MAX_BYTES,
+    UploadError,
+    as_mnist,
+    read_digit,
+    read_for,
+    read_picture,
+)
+from training.pictures import decode
 
 # Pillow warns of large and of damaged pictures; here they are meant to be.
 pytestmark = [
@@ -110,6 +120,20 @@ def test_dark_on_light_and_light_on_dark_are_the_same_digit() -> None:
     pale = read_digit(encoded(drawing(ink=90, ground=210)))
     assert distance(dark, light) < 1
     assert distance(dark, pale) < 1
+
+
+@pytest.mark.parametrize("size", [28, 32, 64])
+def test_ink_is_centred_as_uploads_are(size: int) -> None:
+    ink = np.asarray(drawing(ink=255, ground=0))
+    digit = as_mnist(ink, size)
+    assert digit.shape == (size, size)
+    np.testing.assert_array_equal(digit, read_digit(encoded(drawing(ink=255, ground=0)), size))
+    assert max(ink_box(digit)) == round(INK_BOX * size / 28)
+
+
+def test_no_ink_is_refused() -> None:
+    with pytest.raises(UploadError, match="blank"):
+        as_mnist(np.zeros((50, 50), np.uint8))
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "P", "1"])
@@ -242,3 +266,62 @@ def test_whatever_a_decoder_raises_becomes_a_sentence(
 
     monkeypatch.setattr("explorer.uploads.ImageOps.exif_transpose", fail)
     refused(encoded(drawing()), "damaged")
+
+
+# --- Pictures in colour ------------------------------------------------------------------------
+
+PHOTO = (3, 32, 32)
+
+
+def photo(width: int = 32, height: int = 32) -> Image.Image:
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    return Image.fromarray(pixels)
+
+
+def test_a_picture_of_the_models_size_stays_as_it_is() -> None:
+    image = photo()
+    np.testing.assert_array_equal(read_picture(encoded(image), PHOTO), np.asarray(image))
+
+
+@pytest.mark.parametrize("size", [(100, 60), (60, 100), (500, 500), (3, 900)])
+def test_a_picture_is_cut_to_its_middle_as_training_does(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    (tmp_path / "1.png").write_bytes(encoded(photo(*size)))
+    expected = decode([tmp_path / "1.png"], PHOTO, None)[0].permute(1, 2, 0)
+    np.testing.assert_array_equal(read_picture(encoded(photo(*size)), PHOTO), expected)
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "P", "1", "RGBA"])
+def test_every_kind_of_picture_has_three_channels(mode: str) -> None:
+    assert read_picture(encoded(photo().convert(mode)), PHOTO).shape == (32, 32, 3)
+    assert read_picture(encoded(photo().convert(mode)), (1, 64, 64)).shape == (64, 64, 1)
+
+
+def test_only_what_is_as_large_as_mnist_is_read_as_a_digit() -> None:
+    blob = encoded(drawing())
+    np.testing.assert_array_equal(read_for(blob, (1, 28, 28))[..., 0], read_digit(blob))
+    assert np.median(read_for(blob, (1, 32, 32))) == 255  # paper stays white
+    assert read_for(blob, (3, 160, 160)).shape == (160, 160, 3)
+
+
+def test_a_picture_without_ink_is_a_picture() -> None:
+    assert (read_picture(encoded(Image.new("RGB", (50, 50), "navy")), PHOTO) == (0, 0, 128)).all()
+
+
+@pytest.mark.parametrize("name", other_files())
+def test_what_is_no_picture_is_refused_in_colour_too(name: str) -> None:
+    with pytest.raises(UploadError, match=r"not a PNG, JPEG or WebP|damaged"):
+        read_picture(other_files()[name], PHOTO)
+
+
+@pytest.mark.parametrize(
+    ("blob", "words"),
+    [
+        (encoded(drawing()) + bytes(MAX_BYTES), "up to 2 MB"),
+        (png_header(60_000, 60_000), "million"),
+    ],
+)
+def test_too_large_a_picture_is_refused_in_colour_too(blob: bytes, words: str) -> None:
+    with pytest.raises(UploadError, match=words):
+        read_picture(blob, PHOTO)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable
+from typing import Any
 
 
 def begin(work: Callable[[], object]) -> int:
@@ -32,6 +34,15 @@ def begin(work: Callable[[], object]) -> int:
 def end(child: int) -> int:
     """Wait for a child; its exit code, or minus the signal that killed it."""
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 300) -> Any:
+    """What ``condition`` returns, once that is true."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+    return found
 
 
 def at_call(function: Callable, number: int, before: Callable[[], object]) -> Callable:

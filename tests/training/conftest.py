@@ -1,4 +1,4 @@
-"""A short run of ``latent-train fit``, whose record is written after every batch."""
+"""A short run of ``latent-train fit``, whose record is written after every batch, and a seed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner, Result
 
 from training import loop, running
@@ -14,6 +15,11 @@ from training.cli import app
 from training.recipes import RECIPES
 
 VAE = "mnist-conv-vae-z2"
+
+
+def text(result: Result) -> str:
+    """What a command has printed, in one line however wide the terminal."""
+    return " ".join(result.output.split())
 
 
 @pytest.fixture
@@ -36,3 +42,9 @@ def command(tree: Path, tmp_path: Path, monkeypatch, tiny_recipe) -> Callable[..
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "runs" / f"{VAE}.running.json"
+
+
+@pytest.fixture
+def seeded() -> None:
+    """Torch draws the same numbers in every test."""
+    torch.manual_seed(0)

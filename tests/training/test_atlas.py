@@ -1,20 +1,66 @@
 import pytest
 import torch
 from sklearn.decomposition import PCA
+from torch.distributions import Normal, kl_divergence
 
 from training import atlas
 from training.checkpoint import load
 from training.data import ImageData
+from training.judge import read
 
 
 def test_the_atlas_holds_the_codes_of_the_test_set_in_order(tiny_checkpoints, halves):
     opened = load(tiny_checkpoints / "mnist-conv-vae-z2")
     tensors = opened.atlas()
-    mu, log_var = opened.encode(halves[1].images.float() / 255)
+    mu, _ = opened.encode(halves[1].images.float() / 255)
     torch.testing.assert_close(tensors["mu"].float(), mu, atol=2e-3, rtol=2e-3)
-    torch.testing.assert_close(tensors["log_var"].float(), log_var, atol=2e-3, rtol=2e-3)
     assert tensors["labels"].tolist() == halves[1].labels.tolist()
     assert "umap" not in tensors  # two dimensions need no map
+
+
+def test_an_atlas_says_what_each_dimension_carries(tiny_checkpoints, halves):
+    opened = load(tiny_checkpoints / "mnist-conv-vae-z2")
+    mu, log_var = opened.encode(halves[1].images.float() / 255)
+    codes, prior = Normal(mu.double(), (log_var.double() / 2).exp()), Normal(0.0, 1.0)
+    expected = kl_divergence(codes, prior).mean(0)
+    torch.testing.assert_close(opened.atlas()["kl"].double(), expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.fixture
+def drawn(tiny_checkpoints):
+    """A tiny CGAN, its judge, and an atlas of 60 samples."""
+    judge = load(tiny_checkpoints / "judges" / "mnist-judge")
+    opened = load(tiny_checkpoints / "mnist-cgan")
+    return opened, judge, atlas.build_samples(opened, judge, 60)
+
+
+def test_a_generators_atlas_is_what_the_judge_sees(drawn):
+    opened, judge, tensors = drawn
+    x = opened.decode(atlas.sample_codes(60, 6), torch.arange(60) % 2)
+    seen = read(judge, x)
+    assert tensors["labels"].tolist() == seen.logits.argmax(1).tolist()
+    found = PCA(2, svd_solver="full").fit(seen.features.double().numpy())
+    expected = torch.from_numpy(found.transform(seen.features.double().numpy())).abs()
+    torch.testing.assert_close(tensors["pca"].double().abs(), expected, atol=2e-2, rtol=2e-3)
+    share = torch.from_numpy(found.explained_variance_ratio_)
+    torch.testing.assert_close(tensors["pca_share"].double(), share, atol=1e-3, rtol=1e-3)
+    assert tensors["umap"].shape == (60, 2)
+
+
+def test_an_effect_is_how_far_the_pixels_move(drawn, monkeypatch):
+    opened, *_ = drawn
+    scale = torch.tensor([0.0, 0.1, 0.2, 0.05, 0.0, 0.3])
+    monkeypatch.setattr(
+        opened, "decode", lambda z, y: (z * scale).sum(1)[:, None, None, None].expand(-1, 1, 8, 8)
+    )
+    torch.testing.assert_close(atlas.effect(opened), 2 * scale, atol=1e-5, rtol=1e-4)
+
+
+def test_a_generators_codes_are_the_same_everywhere():
+    codes = atlas.sample_codes(3, 2)
+    expected = [[1.1176, -1.3871], [-0.4266, -0.8036], [0.6014, -0.0750]]
+    torch.testing.assert_close(codes, torch.tensor(expected), atol=1e-4, rtol=0)
+    assert torch.equal(atlas.sample_codes(5, 2)[:3], codes)
 
 
 @pytest.mark.parametrize(("n", "d"), [(200, 2), (200, 12), (5, 12)])

@@ -88,10 +88,12 @@ def test_the_card_says_what_was_trained(tiny_checkpoints, tiny_recipe, halves: S
     assert card.data_sha256 == halves[0].fingerprint
     network = networks.build(card.recipe.network)
     assert card.parameters == networks.parameters_by_network(network)
-    files = {p.name for p in (tiny_checkpoints / VAE).iterdir()}
+    folder = tiny_checkpoints / VAE
+    files = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
     assert files == {"card.json", *card.files}
     assert set(card.files) == {
         "weights.safetensors", "history.json", "atlas.safetensors", "samples.png",
+        "timeline/epoch-0001.safetensors", "timeline/epoch-0002.safetensors",
     }  # fmt: skip
     assert (tiny_checkpoints / VAE / "samples.png").read_bytes().startswith(b"\x89PNG")
 
@@ -447,9 +449,37 @@ def test_an_atlas_that_does_not_fit_the_card(folder, change, check):
     assert check in raised.value.check
 
 
-def test_an_atlas_is_there_for_a_vae_only(tiny_checkpoints):
+def test_without_a_judge_an_atlas_is_there_for_a_vae_only(tiny_checkpoints):
     assert load(tiny_checkpoints / VAE).atlas()["mu"].shape == (32, 2)
     assert load(tiny_checkpoints / CGAN).atlas() == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "check"),
+    [
+        ({}, ""),
+        ({"mu": torch.zeros(4, 6)}, "mu does not belong"),
+        ({"effect": torch.zeros(5)}, "effect has shape"),
+        ({"umap": torch.zeros(4, 3)}, "umap has shape"),
+        ({"pca": torch.full((4, 2), torch.inf)}, "pca holds NaN or infinity"),
+    ],
+)
+def test_the_atlas_of_a_generator_is_of_samples(tiny_checkpoints, tmp_path, change, check):
+    opened = load(tiny_checkpoints / CGAN)
+    atlas = {
+        "labels": torch.tensor([0, 1, 1, 0], dtype=torch.uint8),
+        "pca": torch.zeros(4, 2),
+        "umap": torch.zeros(4, 2),
+        "pca_share": torch.zeros(2),
+        "effect": torch.zeros(6),
+    } | change
+    weights = checkpoint.inference_weights(opened.network)
+    checkpoint.save(tmp_path / CGAN, opened.card, weights, opened.history(), atlas, b"")
+    if not check:
+        assert load(tmp_path / CGAN).atlas().keys() == atlas.keys()
+        return
+    with pytest.raises(CheckpointError, match=check):
+        load(tmp_path / CGAN).atlas()
 
 
 def test_the_history_comes_back_as_written(tiny_recipe, train_run, tiny_checkpoints):
@@ -514,7 +544,7 @@ def test_the_weights_of_earlier_epochs_come_back(replayable, tiny_recipe, train_
 def test_an_epoch_that_was_not_kept_is_refused(replayable, tiny_checkpoints):
     with pytest.raises(CheckpointError, match=r"lists no timeline/epoch-0002\.safetensors"):
         load(replayable, epoch=2)
-    assert load(tiny_checkpoints / VAE).timeline() == []
+    assert load(tiny_checkpoints / CGAN).timeline() == []
 
 
 def test_earlier_weights_are_verified_as_the_last_ones_are(replayable, tmp_path):
@@ -529,14 +559,46 @@ def test_earlier_weights_are_verified_as_the_last_ones_are(replayable, tmp_path)
 
 def test_the_losses_of_every_batch_come_back(replayable, tiny_checkpoints):
     opened = load(replayable)
-    losses, history = opened.batch_losses(), opened.history()["train"]
+    (every, losses), history = opened.batch_losses(), opened.history()["train"]
+    assert every == 1
     parts = {"discriminator", "generator", "jsd", "d_real", "d_fake"}
     assert losses.keys() == history.keys() == parts
     for name, values in losses.items():
         assert values.shape == (18,)  # 3 epochs of 6 batches
         means = values.view(3, 6).mean(1).tolist()
         assert means == pytest.approx(history[name], rel=1e-5)
-    assert load(tiny_checkpoints / VAE).batch_losses() == {}
+    assert load(tiny_checkpoints / VAE).batch_losses() == (1, {})
+
+
+@pytest.mark.parametrize(("most", "every"), [(18, 1), (17, 2), (9, 2), (7, 3), (1, 18)])
+def test_of_many_batches_one_in_so_many_is_kept(
+    replayable, tmp_path, most, every, monkeypatch: pytest.MonkeyPatch
+):
+    opened = load(replayable)
+    whole = opened.batch_losses()[1]
+    monkeypatch.setattr(checkpoint, "MOST_BATCHES", most)
+    checkpoint.save(
+        tmp_path / REPLAYED,
+        opened.card,
+        checkpoint.inference_weights(opened.network),
+        opened.history(),
+        {},
+        b"",
+        batch_losses=whole,
+    )
+    kept = load(tmp_path / REPLAYED).batch_losses()
+    assert kept[0] == every
+    for name, values in kept[1].items():
+        assert len(values) <= most
+        assert values.tolist() == whole[name].tolist()[::every]
+
+
+@pytest.mark.parametrize("every", [0, 1.5, [1, 2]])
+def test_a_share_of_batches_that_is_none_is_refused(replayable, tmp_path, every):
+    path = Path(shutil.copytree(replayable, tmp_path / REPLAYED))
+    edit_tensors(path, "batches.safetensors", lambda t: t.update(every=torch.tensor(every)))
+    with pytest.raises(CheckpointError, match="every is no number"):
+        load(path).batch_losses()
 
 
 @pytest.mark.parametrize(

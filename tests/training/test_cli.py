@@ -1,5 +1,6 @@
 import errno
 import json
+import math
 import os
 import shutil
 import signal
@@ -18,7 +19,8 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from tests.conftest import SPECS
-from training import checkpoint, loop, publish
+from tests.training.conftest import text
+from training import checkpoint, loop, pace, publish
 from training.checkpoint import find, load, partial, read_card
 from training.cli import app, interrupts_held
 from training.recipes import RECIPES
@@ -36,6 +38,12 @@ def _small(monkeypatch: pytest.MonkeyPatch, tiny_recipe) -> None:
     monkeypatch.delenv("LATENT_CHECKPOINTS", raising=False)
 
 
+@pytest.fixture(autouse=True)
+def every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Publish after every epoch, however little time these tiny ones take."""
+    monkeypatch.setattr(pace, "SHARE_OF_TIME", math.inf)
+
+
 @pytest.fixture
 def fit(tree: Path, tmp_path: Path) -> Callable[..., Result]:
     """``fit(recipe, *options)`` on the tree, into ``tmp_path/runs``, on the CPU."""
@@ -45,10 +53,6 @@ def fit(tree: Path, tmp_path: Path) -> Callable[..., Result]:
         return runner.invoke(app, ["fit", recipe, *given, *options])
 
     return run
-
-
-def text(result: Result) -> str:
-    return " ".join(result.output.split())
 
 
 def left(out: Path) -> list[str]:
@@ -508,6 +512,37 @@ def test_an_average_of_zero_and_full_precision_turn_a_recipes_own_off(fit, tmp_p
     assert fit("mnist-cgan", "--ema", "0", "--precision", "32-true").exit_code == 0
     recipe = read_card(tmp_path / "runs" / "mnist-cgan").recipe
     assert (recipe.ema_decay, recipe.bf16) == (None, False)
+
+
+def test_publishing_takes_little_of_the_time_but_the_end_is_always_published(
+    fit, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(pace, "SHARE_OF_TIME", 1e-9)
+    published: list[int] = []
+    real = publish.publish
+
+    def spy(run, *rest):
+        published.append(run.epochs)
+        return real(run, *rest)
+
+    monkeypatch.setattr(publish, "publish", spy)
+    result = fit(VAE, "--epochs", "5")
+    assert result.exit_code == 0, result.output
+    assert published == [1, 5]
+    assert [f"epoch {n}:" in result.output for n in range(1, 6)] == [True] * 5
+    assert len(load(tmp_path / "runs" / VAE).history()["test"]["total"]) == 5
+
+
+def test_a_device_without_bfloat16_trains_in_float32(fit, tmp_path, monkeypatch):
+    monkeypatch.setattr("training.devices.has_bf16", lambda device: False)
+    monkeypatch.setitem(RECIPES, VAE, replace(RECIPES[VAE], bf16=True))
+    run = fit(VAE, "--epochs", "1")
+    assert run.exit_code == 0, run.output
+    assert "no bfloat16" in run.output
+    assert not read_card(tmp_path / "runs" / VAE).recipe.bf16
+    asked = fit(VAE, "--epochs", "1", "--overwrite", "--precision", "bf16-mixed")
+    assert asked.exit_code == 0, asked.output
+    assert read_card(tmp_path / "runs" / VAE).recipe.bf16
 
 
 @pytest.mark.parametrize(

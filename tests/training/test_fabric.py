@@ -25,6 +25,7 @@ from training.cli import app
 from training.data import ImageData
 from training.devices import World, launch
 from training.loop import fit
+from training.pace import Pace
 from training.recipes import KeepBest, Recipe, Wasserstein
 from training.resume import Saver, read, settings_of, state_path
 from training.specs import Dense, GANSpec
@@ -77,7 +78,7 @@ def train(
     """Two epochs; every process writes its weights, the first one its state after every step."""
     state = state_path(folder)
     settings = settings_of(recipe, 0, splits[0].fingerprint, world.size)
-    saver = Saver(state, settings, interval=0) if world.rank == 0 else None
+    saver = Saver(state, settings, Pace(0)) if world.rank == 0 else None
     resumed_from = state if resumed else None
     *_, run = fit(
         recipe,

@@ -13,10 +13,7 @@ from training.publish import publish
 Splits = tuple[ImageData, ImageData]
 CPU = torch.device("cpu")
 
-
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
+pytestmark = pytest.mark.usefixtures("seeded")
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from training import loop, steps
 from training.checkpoint import load
 from training.data import ImageData, batches
 from training.devices import World
-from training.loop import Run, averaged, evaluate, fit
+from training.loop import Average, Run, evaluate, fit
 from training.publish import publish
 from training.recipes import KeepBest
 
@@ -168,33 +168,33 @@ def test_a_loss_that_is_not_finite_stops_the_run(name, tiny_recipe, halves: Spli
 
 def test_the_average_follows_its_warm_up_and_then_its_decay():
     network = nn.Linear(1, 1, bias=False)
-    average = averaged(network, 0.5)
-    expected = 0.0
+    average = Average(network, 0.5)
+    expected = network.weight.item()
     for n in range(20):
         with torch.no_grad():
             network.weight.fill_(float(n * n))
-        average.update_parameters(network)
-        keep = min(0.5, (1 + n) / (10 + n)) if n else 0.0
+        average.update(network)
+        keep = min(0.5, (1 + n) / (10 + n))
         expected = keep * expected + (1 - keep) * n * n
         assert average.module.get_parameter("weight").item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_average_soon_forgets_its_random_start():
     network = nn.Linear(1, 1, bias=False)
-    average = averaged(network, 0.999)
+    average = Average(network, 0.999)
     for value in [1000.0] + [1.0] * 60:
         with torch.no_grad():
             network.weight.fill_(value)
-        average.update_parameters(network)
+        average.update(network)
     assert average.module.get_parameter("weight").item() == pytest.approx(1.0, abs=1e-2)
 
 
 def test_batch_statistics_are_averaged_and_counters_copied():
     network = nn.BatchNorm1d(2, momentum=1.0)
-    average = averaged(network, 0.0)
+    average = Average(network, 0.0)
     for scale in (1.0, 5.0):
         network(torch.randn(64, 2) * scale)
-        average.update_parameters(network)
+        average.update(network)
     torch.testing.assert_close(average.module.running_var, network.running_var)
     assert average.module.num_batches_tracked == network.num_batches_tracked == 2
 
@@ -342,7 +342,7 @@ def test_batch_history_has_a_number_per_batch_whose_mean_is_the_epochs(
         per_epoch = values.view(2, -1).mean(1).tolist()
         assert per_epoch == pytest.approx(run.history["train"][name], rel=1e-5, abs=1e-6)
     publish(run, *halves, tmp_path / "wgan", tmp_path)
-    kept = load(tmp_path / "wgan").batch_losses()
+    _, kept = load(tmp_path / "wgan").batch_losses()
     assert kept.keys() == run.batch_losses.keys()
     assert all(torch.equal(kept[name], run.batch_losses[name]) for name in kept)
 

@@ -1,4 +1,6 @@
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -8,6 +10,7 @@ from training.networks import (
     GAN,
     VAE,
     Classifier,
+    Dropout,
     Network,
     OverlapAddConv2d,
     RowLSTM,
@@ -353,6 +356,43 @@ def test_in_evaluation_a_picture_depends_on_its_z_alone(name):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("p", [0.25, 0.3, 0.4, 0.5])
+def test_dropout_drops_its_share_and_keeps_the_mean(p, dtype):
+    torch.manual_seed(0)
+    x = torch.full((101, 3, 33, 33), 2.0, dtype=dtype)
+    y = Dropout(p)(x).float()
+    n = y.numel()
+    rounding = 1e-6 if dtype == torch.float32 else 1e-2
+    torch.testing.assert_close(
+        y[y > 0], torch.full_like(y[y > 0], 2 / (1 - p)), rtol=rounding, atol=0
+    )
+    assert float((y == 0).float().mean()) == pytest.approx(p, abs=5 * (p * (1 - p) / n) ** 0.5)
+    halves = (y == 0).float().flatten()
+    assert abs(float(torch.corrcoef(torch.stack([halves[:-1], halves[1:]]))[0, 1])) < 0.01
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_dropouts_gradient_is_what_it_let_through(layout):
+    torch.manual_seed(1)
+    x = torch.rand(4, 5, 6, 7).contiguous(memory_format=layout).add_(1).requires_grad_()
+    y = Dropout(0.3)(x)
+    assert y.is_contiguous(memory_format=layout)
+    y.sum().backward()
+    torch.testing.assert_close(x.grad, (y != 0).float() / 0.7)
+
+
+def test_dropout_follows_the_seed_and_rests_in_evaluation():
+    x = torch.rand(3, 1000)
+    drawn = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        drawn.append(Dropout(0.5)(x))
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])
+    assert torch.equal(Dropout(0.5).eval()(x), x)
+
+
 @pytest.mark.parametrize(
     "name", ["mnist-mlp-vae", "mnist-gan-r3", "mnist-gan-r2", "mnist-wgan-z10"]
 )
@@ -518,3 +558,12 @@ def test_torchs_own_weights_are_left_alone():
 def test_the_same_seed_gives_the_same_weights():
     a, b = network_of("mnist-gan-r3"), network_of("mnist-gan-r3")
     assert all(torch.equal(v, b.state_dict()[k]) for k, v in a.state_dict().items())
+
+
+def test_a_checkpoint_opens_without_importing_what_drawing_weights_would():
+    """On the meta device torch imports sympy for it: 1.1 s here, for weights that nobody keeps."""
+    code = (
+        "import sys; from training.checkpoint import load, shipped; "
+        "load(shipped() / 'mnist-cgan'); sys.exit('sympy' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

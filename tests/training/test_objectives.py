@@ -11,10 +11,7 @@ from torch.distributions import Bernoulli, Normal, kl_divergence
 
 from training import objectives
 
-
-@pytest.fixture(autouse=True)
-def _seed():
-    torch.manual_seed(0)
+pytestmark = pytest.mark.usefixtures("seeded")
 
 
 def test_kl_agrees_with_torch_distributions():

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from rich.progress import Progress
 
-from training import loop
+from training import atlas, loop
 from training.checkpoint import CheckpointError, load, partial
 from training.data import ImageData
 from training.loop import fit
@@ -103,3 +103,19 @@ def test_a_checkpoint_that_has_seen_more_is_kept_until_the_run_caught_up_or_fini
     assert destination(folder, replace(behind, planned=1)) == folder
     (folder / "card.json").write_text("{}")
     assert destination(folder, behind) == folder  # damaged: nothing to keep
+
+
+def test_a_generator_is_laid_out_at_the_end_by_what_its_judge_sees(
+    tiny_recipe, train_run, tiny_checkpoints, halves: Splits, tmp_path, monkeypatch
+):
+    judge = load(tiny_checkpoints / "judges" / "mnist-judge")
+    monkeypatch.setattr("training.publish.judge_for", lambda *_: judge)
+    monkeypatch.setattr(atlas, "SAMPLES", 30)
+    run = train_run(tiny_recipe("mnist-gan-r4-z2"))
+    folder = tmp_path / "gan"
+    publish(replace(run, planned=3), *halves, folder, tmp_path)
+    assert load(folder).atlas() == {}  # on the way
+    publish(run, *halves, folder, tmp_path)
+    laid_out = load(folder).atlas()
+    assert laid_out["labels"].shape == (30,)
+    assert laid_out["effect"].shape == (2,)

@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 import torch
 from rich.progress import Progress
-from typer.testing import CliRunner, Result
+from typer.testing import CliRunner
 
 from tests.training.children import at_call, begin, ctrl_c, end, kill_9
+from tests.training.conftest import text
 from training import checkpoint, cli, loop, resume, running, watch
 from training.cli import app
 from training.data import ImageData
@@ -405,10 +406,6 @@ def test_the_points_of_a_fast_run_are_its_epochs(tiny_recipe, halves: Splits, tm
 
 
 # The command line
-
-
-def text(result: Result) -> str:
-    return " ".join(result.output.split())
 
 
 def test_a_finished_run_says_so(command, path, tmp_path):

@@ -3,13 +3,12 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.training.children import wait_for
 from training import watch
 from training.running import read
 
@@ -145,14 +144,6 @@ def test_a_browser_is_opened_where_there_is_a_display(
     with watch.shown_in_app(tmp_path, "a-run"):
         pass
     assert opened == ([address(capsys.readouterr().out)] if display else [])
-
-
-def wait_for(condition: Callable[[], Any], seconds: float = 60) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
-    return found
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])

@@ -1,0 +1,73 @@
+"""The start page in a real browser on the shipped checkpoints."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Server, canvas_of
+
+CGAN = "mnist-cgan"
+
+
+def tile(page: Page, title: str):
+    """The tile of a model."""
+    heading = page.get_by_role("heading", name=title, exact=True)
+    return page.get_by_test_id("stGridCell").filter(has=heading)
+
+
+@pytest.fixture
+def models(page: Page, server: Server) -> Page:
+    """The page, drawn to its end."""
+    page.goto(server.url)
+    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
+    tile(page, "Conditional GAN").wait_for()
+    return page
+
+
+def test_a_tile_opens_the_sliders_with_its_model(models: Page) -> None:
+    one = tile(models, "Conditional GAN")
+    expect(one.get_by_role("img", name="Samples of Conditional GAN")).to_be_visible()
+    one.get_by_role("button", name="Sliders").click()
+    canvas_of(models, "live-image")
+    expect(models).to_have_url(re.compile(rf"/sliders\?model={CGAN}"))
+    models.get_by_test_id("class-7").wait_for()  # a conditional model's
+    models.get_by_role("link", name="Models").click()
+    tile(models, "Conditional GAN").wait_for()
+    assert "model=" not in models.url
+
+
+def test_the_first_button_opens_a_map_that_decodes(models: Page) -> None:
+    models.get_by_role("button", name="Start").click()
+    models.locator("[data-testid=latent-map][data-ready=true]").wait_for()
+    canvas_of(models, "live-image")
+    models.wait_for_url(re.compile(r"/map\?model="))
+
+
+def test_filters_narrow_the_tiles_and_go_into_the_link(models: Page) -> None:
+    headings = models.get_by_role("heading", level=5)
+    every = headings.count()
+    models.get_by_role("button", name="Conditional GAN", exact=True).click()
+    models.wait_for_url(re.compile(r"\?family=cgan$"))
+    expect(headings).to_have_count(1)
+    models.get_by_role("button", name="Clear the filters").click()
+    expect(headings).to_have_count(every)
+    models.get_by_label("Search").press_sequentially("conditional")
+    expect(headings).to_have_count(1)  # while one types
+    models.wait_for_url(re.compile(r"\?find=conditional$"))
+
+
+def test_an_old_link_to_the_map_opens_the_map(page: Page, server: Server) -> None:
+    page.goto(f"{server.url}/?model=mnist-conv-vae-z2&z=0.5_-0.5")
+    page.locator("[data-testid=latent-map][data-ready=true]").wait_for()
+    page.wait_for_url(re.compile(r"/map\?model=mnist-conv-vae-z2&z=0\.5_-0\.5"))
+
+
+def test_on_a_phone_there_is_one_column_and_nothing_is_cut_off(models: Page) -> None:
+    models.set_viewport_size({"width": 390, "height": 844})
+    boxes = [cell.bounding_box() for cell in models.get_by_test_id("stGridCell").all()[:3]]
+    assert len({box["x"] for box in boxes if box}) == 1
+    assert all(box and box["x"] >= 0 and box["x"] + box["width"] <= 390 for box in boxes)
+    assert models.evaluate("document.documentElement.scrollWidth") <= 390

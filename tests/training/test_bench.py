@@ -1,0 +1,123 @@
+"""The benchmark measures both loops on the same work, and says what it measured."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from training import bench, textbook
+from training.bench import Ours, Speed, enough_for, matrix_peak
+from training.cli import app
+from training.data import ImageData, data_root
+from training.recipes import RECIPES, Recipe
+
+CPU = torch.device("cpu")
+Small = Callable[[str], Recipe]
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> Small:
+    """Recipes on 64 made-up digits, for both loops."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (64, 1, 28, 28), generator=generator, dtype=torch.uint8)
+    digits = ImageData(images, torch.arange(64) % 10, tuple("0123456789"), "mnist")
+    pairs = [(x.float() / 255, int(y)) for x, y in zip(images, digits.labels, strict=True)]
+    monkeypatch.setattr(bench, "load", lambda *_: digits)
+    monkeypatch.setattr(textbook, "images", lambda recipe, root: pairs)
+    return lambda name: replace(RECIPES[name], batch_size=16, bf16=False)
+
+
+def test_both_loops_are_measured_on_the_same_number_of_turns(small: Small, tmp_path: Path):
+    told: list[str] = []
+    recipe = small("mnist-dense-vae-h128-z2")
+    speed = bench.bench(recipe, tmp_path, CPU, seconds=0.05, rounds=2, tell=told.append)
+    assert speed.recipe == "mnist-dense-vae-h128-z2"
+    with_pythae = importlib.util.find_spec("pythae") is not None
+    loops = {"ours", "textbook"} | ({"pythae"} if with_pythae else set())
+    assert set(speed.images_per_second) == loops
+    assert set(speed.ratios) == loops - {"ours"}
+    turns = [what.partition(",")[0] for what in told if "round" in what]
+    assert turns == sorted(loops, key=list(speed.images_per_second).index) * 2
+    assert all(value > 0 for value in speed.images_per_second.values())
+    assert speed.share_of_peak > 0
+    assert speed.peak_memory > 1e7
+
+
+def test_a_device_without_bfloat16_is_measured_in_float32(
+    small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    asked: list[torch.dtype] = []
+    monkeypatch.setattr(bench, "has_bf16", lambda device: False)
+    monkeypatch.setattr(bench, "matrix_peak", lambda device, dtype: asked.append(dtype) or 1e12)
+    recipe = replace(small("mnist-dense-vae-h128-z2"), bf16=True)
+    bench.bench(recipe, tmp_path, CPU, seconds=0.05, rounds=1)
+    assert asked == [torch.float32]
+
+
+def test_our_loop_trains_on_as_many_images_as_it_is_told(small: Small, tmp_path: Path):
+    ours = Ours(small("mnist-dense-vae-h128-z2"), tmp_path, CPU, 0)
+    for n, steps in ((16, 1), (64, 4), (144, 9)):
+        before = ours.session.run.steps
+        ours.run(n)
+        assert ours.session.run.steps - before == steps
+
+
+def test_turns_are_long_enough(monkeypatch: pytest.MonkeyPatch):
+    """A loop of 1,000 images a second needs 500 images, in whole batches, for half a second."""
+    monkeypatch.setattr(bench, "timed", lambda run, n, device: n / 1000)
+    n = enough_for(lambda n: None, 16, 0.5, CPU)
+    assert n % 16 == 0
+    assert abs(n - 500) <= 16
+
+
+def test_the_matrix_product_is_measured():
+    peak = matrix_peak(CPU, torch.float32)
+    assert math.isfinite(peak)
+    assert 1e8 < peak < 1e14
+
+
+def test_the_command_prints_figures(small: Small, monkeypatch: pytest.MonkeyPatch):
+    def measured(recipe: Recipe, root: Path, device: torch.device, **options) -> Speed:
+        assert options["seconds"] == 0.5
+        options["tell"]("something")
+        return Speed(
+            recipe.name, {"ours": 300.0, "textbook": 100.0}, {"textbook": 3.0}, 2**30, 4.0, 0.5
+        )
+
+    monkeypatch.setattr(bench, "bench", measured)
+    run = CliRunner().invoke(app, ["bench", "mnist-cgan", "--seconds", "0.5", "--device", "cpu"])
+    assert run.exit_code == 0, run.output
+    assert "mnist-cgan: 300 images/s, 3.00 times textbook's 100; 1.07 GB; 50%" in run.output
+    run = CliRunner().invoke(app, ["bench", "--seconds", "0.5", "--device", "cpu", "--json"])
+    figures = json.loads(run.output)
+    assert [one["recipe"] for one in figures["recipes"]] == list(bench.DEFAULT)
+    assert figures["device"].startswith("cpu")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["mnist-cgam"], "mnist-cgan"),
+        (["mnist-judge"], "is a judge"),
+        (["mnist-cgan", "--data", "nowhere"], "latent-train download mnist"),
+        (["mnist-cgan", "--device", "tpu"], "--device cpu works everywhere"),
+    ],
+)
+def test_mistakes_get_a_sentence(arguments: list[str], words: str):
+    run = CliRunner().invoke(app, ["bench", *arguments])
+    assert run.exit_code == 1, run.output
+    assert words in run.output.replace("\n", " ")
+
+
+def test_the_textbook_reads_the_real_files(mnist: tuple[ImageData, ImageData]):
+    x, y = textbook.images(RECIPES["mnist-dense-vae-h128-z2"], data_root(None))[7]
+    torch.testing.assert_close(x, mnist[0].images[7].float() / 255)
+    assert y == mnist[0].labels[7]
