@@ -9,15 +9,16 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
 from training.watch import HOST, answers, free_port
 
@@ -30,6 +31,9 @@ FLAGS = [
     "--disable-background-networking",
 ]
 TIMEOUT_MS = 30_000
+expect.set_options(timeout=TIMEOUT_MS)
+GREY_LEVEL = 1
+"""What a picture decoded in float32 may differ by: rounding to whole grey levels."""
 
 
 @dataclass
@@ -144,6 +148,29 @@ def wait_painted(canvas: Locator, more_than: int = 0) -> int:
     raise TimeoutError(f"painted {painted} times, not more than {more_than}")
 
 
+def wait_run(page: Page) -> None:
+    """Wait until the page's script has run to its end, and no other run has begun meanwhile.
+
+    Streamlit says that nothing runs for a moment before it says that something does.
+    """
+    page.wait_for_function(RESTED)
+
+
+RESTED = """async () => {
+  const rested = () => {
+    const app = document.querySelector("[data-testid=stApp]");
+    return app?.dataset.testScriptState === "notRunning"
+      && app.dataset.testConnectionState === "CONNECTED";
+  };
+  const pause = () => new Promise((over) => { setTimeout(over, 100); });
+  for (let times = 0; times < 2; times += 1) {
+    if (!rested()) return false;
+    await pause();
+  }
+  return rested();
+}"""
+
+
 def pixels(canvas: Locator) -> NDArray[np.int16]:
     """Grey values (H, W) of a canvas, 0 to 255."""
     return colours(canvas)[..., 0]
@@ -154,6 +181,11 @@ def colours(canvas: Locator) -> NDArray[np.int16]:
     url = canvas.evaluate("c => c.toDataURL('image/png')")
     picture = Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2])))
     return np.asarray(picture.convert("RGB")).astype(np.int16)
+
+
+def wait_narrow(page: Page, width: int) -> None:
+    """Wait until nothing reaches beyond a screen of this width, in CSS pixels."""
+    page.wait_for_function("width => document.documentElement.scrollWidth <= width", arg=width)
 
 
 REST = """() => new Promise((rested) => {
@@ -170,3 +202,46 @@ def settled_pixels(canvas: Locator) -> NDArray[np.int16]:
         if (again := wait_painted(canvas)) == painted:
             return pixels(canvas)
         painted = again
+
+
+def wait_shown(canvas: Locator, wanted: NDArray[Any], atol: float = GREY_LEVEL) -> None:
+    """Wait until a canvas shows these values, (H, W) grey or (H, W, 3), each to within ``atol``."""
+    read = pixels if wanted.ndim == 2 else colours
+    _wait(canvas, lambda: np.testing.assert_allclose(read(canvas), wanted, atol=atol))
+
+
+def wait_alike(canvas: Locator, wanted: NDArray[Any]) -> None:
+    """Wait until a canvas shows these grey values (H, W), but for rounding of what was decoded."""
+    _wait(canvas, lambda: assert_alike(pixels(canvas), wanted))
+
+
+def wait_other(canvas: Locator, before: NDArray[Any], by: float = 2 * GREY_LEVEL) -> None:
+    """Wait until a canvas shows something else: a pixel that differs by more than ``by``."""
+    read = pixels if before.ndim == 2 else colours
+
+    def check() -> None:
+        assert np.abs(read(canvas) - before).max() > by
+
+    _wait(canvas, check)
+
+
+def assert_alike(one: NDArray[Any], other: NDArray[Any]) -> None:
+    """Equal but for rounding: the CGAN decodes in bfloat16, and a link holds z in thousandths.
+
+    Both move a few pixels on steep edges by several grey levels, and nothing else.
+    """
+    difference = np.abs(one - other)
+    assert difference.mean() < 0.5
+    assert np.mean(difference <= 3) > 0.98
+
+
+def _wait(canvas: Locator, check: Callable[[], None]) -> None:
+    """Repeat a check of a canvas until it holds, or tell how it does not."""
+    deadline = time.monotonic() + TIMEOUT_MS / 1000
+    while True:
+        try:
+            return check()
+        except AssertionError:
+            if time.monotonic() > deadline:
+                raise
+        canvas.page.wait_for_timeout(50)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-from PIL import Image
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Server, canvas_of, settled_pixels, wait_painted
+from tests.browser.conftest import (
+    Server,
+    canvas_of,
+    colours,
+    settled_pixels,
+    wait_other,
+    wait_painted,
+    wait_shown,
+)
 from tests.browser.test_app import address
 from tests.explorer.conftest import conv_vae, make_checkpoint, write_pictures
 from training.data import ImageData, load
@@ -49,13 +53,6 @@ def originals(root: Path, model: str) -> ImageData:
     return load(root, "photos", "test", SHAPES[model])
 
 
-def colours(canvas: Locator) -> NDArray[np.int16]:
-    """A canvas as (H, W, 3), 0 to 255."""
-    url = canvas.evaluate("c => c.toDataURL('image/png')")
-    picture = Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2])))
-    return np.asarray(picture.convert("RGB")).astype(np.int16)
-
-
 @pytest.mark.parametrize("model", SHAPES)
 def test_the_map_follows_the_pointer_in_colour_and_selects_a_real_image(
     page: Page, colour: Server, model: str
@@ -67,9 +64,10 @@ def test_the_map_follows_the_pointer_in_colour_and_selects_a_real_image(
     image = canvas_of(page, "live-image")
     seen = []
     for x, y in ((0.25, 0.3), (0.6, 0.6)):
-        painted = wait_painted(image)
+        settled_pixels(image)
+        before = colours(image)
         page.mouse.move(box["x"] + box["width"] * x, box["y"] + box["height"] * y)
-        wait_painted(image, painted)
+        wait_other(image, before)
         settled_pixels(image)
         seen.append(colours(image))
     assert np.abs(seen[0] - seen[1]).max() > 2
@@ -93,10 +91,9 @@ def test_a_strip_stands_between_its_originals(
     wait_painted(page.get_by_test_id("strip"))
     real = originals(pictures, model).images.permute(0, 2, 3, 1).numpy()
     for side, index in (("start", 1), ("end", 8)):
-        shown = colours(page.get_by_test_id(f"original-{side}"))
-        np.testing.assert_array_equal(shown, real[index])
+        wait_shown(page.get_by_test_id(f"original-{side}"), real[index], 0)
     columns = page.get_by_test_id("strip").locator("figure")
-    assert columns.count() == 7
+    expect(columns).to_have_count(7)
     for column in (columns.first, columns.last):
         expect(column).to_have_class("original")
 

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import re
 
-import numpy as np
 import pytest
 import torch
 from playwright.sync_api import Locator, Page, expect
 
 from explorer import latent, resources, settings
 from tests.browser.conftest import (
-    TIMEOUT_MS,
     Server,
     first_slider,
     settled_pixels,
+    wait_alike,
+    wait_other,
     wait_painted,
+    wait_run,
 )
-from tests.browser.test_app import address, assert_same_picture
+from tests.browser.test_app import address
 from training.checkpoint import load
 
 VAE, DENSE, GAN = "mnist-conv-vae-z2", "mnist-dense-vae-h512-z10", "mnist-cgan"
@@ -31,29 +32,33 @@ def open_page(page: Page, server: Server, *others: str, **query: object) -> None
 
 def maps(page: Page, count: int) -> list[Locator]:
     ready = page.locator("[data-testid=latent-map][data-ready=true]")
-    expect(ready).to_have_count(count, timeout=TIMEOUT_MS)
+    expect(ready).to_have_count(count)
     return ready.all()
 
 
 def pointed_at(page: Page) -> int:
     """Number of the real image that is shown."""
-    alt = page.get_by_test_id("original").get_attribute("alt") or ""
-    return int(alt.rpartition(" ")[2])
+    original = page.get_by_test_id("original")
+    expect(original).to_have_attribute("alt", re.compile(r" \d+$"))
+    return int((original.get_attribute("alt") or "").rpartition(" ")[2])
 
 
 def test_every_model_shows_the_image_under_the_pointer(page: Page, server: Server) -> None:
     open_page(page, server, DENSE, GAN)
     first, _ = maps(page, 2)
     canvases = page.get_by_test_id("live-image")
-    expect(canvases).to_have_count(3, timeout=TIMEOUT_MS)
+    expect(canvases).to_have_count(3)
     for canvas in canvases.all():
         wait_painted(canvas)
-    link, seen = page.url, set()
+    wait_run(page)
+    link, seen = page.url, {pointed_at(page)}
     box = first.bounding_box()
     assert box is not None
     for share in (0.35, 0.45, 0.55):
+        before = pointed_at(page)
         page.mouse.move(box["x"] + box["width"] * share, box["y"] + box["height"] * 0.4)
-        page.wait_for_timeout(500)
+        alt = re.compile(rf" {before}$")
+        expect(page.get_by_test_id("original")).not_to_have_attribute("alt", alt)
         image = pointed_at(page)
         seen.add(image)
         images = resources.real_images(resources.models().cards[VAE])
@@ -63,39 +68,41 @@ def test_every_model_shows_the_image_under_the_pointer(page: Page, server: Serve
             opened = load(settings.checkpoints_dir() / name)
             # The codes shown are the atlas's, in float16.
             expected = opened.decode(opened.encode(x)[0].half().float())[0, 0]
-            assert_same_picture(settled_pixels(canvas), (expected * 255).round().numpy())
+            wait_alike(canvas, (expected * 255).round().numpy())
         z, weights = resources.twins(GAN).at(image)
         assert weights is not None and weights.argmax() == images.data.labels[image]
         drawn = load(settings.checkpoints_dir() / GAN).decode(
             torch.from_numpy(z), torch.from_numpy(weights)
         )
-        assert_same_picture(settled_pixels(canvases.last), (drawn[0, 0] * 255).round().numpy())
-    assert len(seen) == 3
+        wait_alike(canvases.last, (drawn[0, 0] * 255).round().numpy())
+    assert len(seen) == 4
     assert page.url == link, "pointing caused a rerun"
 
 
 def test_the_image_is_marked_on_every_map_and_a_click_keeps_it(page: Page, server: Server) -> None:
     open_page(page, server, DENSE)
     first, second = maps(page, 2)
-    before = second.get_by_test_id("map-point").evaluate("point => point.style.transform")
+    wait_run(page)
+    point = second.get_by_test_id("map-point")
+    before = point.get_attribute("style") or ""
     box = first.bounding_box()
     assert box is not None
     page.mouse.click(box["x"] + box["width"] * 0.4, box["y"] + box["height"] * 0.4)
     page.wait_for_url(re.compile(r"selected=test-\d+"))
-    after = second.get_by_test_id("map-point").evaluate("point => point.style.transform")
-    assert before != after
+    expect(point).not_to_have_attribute("style", before)
     expect(
         page.get_by_text(re.compile(rf"Image {pointed_at(page):,}: mean squared"))
     ).to_have_count(2)
     image = pointed_at(page)
     page.goto(page.url)
-    page.get_by_test_id("original").wait_for()
-    assert pointed_at(page) == image
+    alt = re.compile(rf" {image}$")
+    expect(page.get_by_test_id("original")).to_have_attribute("alt", alt)
 
 
 def test_a_lasso_on_one_map_marks_its_images_on_all(page: Page, server: Server) -> None:
     open_page(page, server, DENSE)
     first, second = maps(page, 2)
+    wait_run(page)
     first.hover()
     first.locator("[data-attr=dragmode][data-val=select]").click()
     box = first.bounding_box()  # pointing has brought it into view
@@ -119,8 +126,9 @@ def test_the_same_numbers_move_every_model_while_dragged(page: Page, server: Ser
     open_page(page, server, GAN, drive="z", seed=4, **{"class": 3})
     slider, _ = first_slider(page)
     canvases = page.get_by_test_id("live-image")
-    expect(canvases).to_have_count(2, timeout=TIMEOUT_MS)
-    before = [settled_pixels(canvas) for canvas in canvases.all()]
+    expect(canvases).to_have_count(2)
+    before = settled_pixels(canvases.first)
+    wait_run(page)
     url = page.url
     slider.focus()
     box = slider.bounding_box()
@@ -129,17 +137,16 @@ def test_the_same_numbers_move_every_model_while_dragged(page: Page, server: Ser
     page.mouse.down()
     page.mouse.move(box["x"] + box["width"] * 0.9, box["y"] + box["height"] / 2, steps=8)
     value = float(slider.input_value())
-    after = [settled_pixels(canvas) for canvas in canvases.all()]
-    assert page.url == url, "dragging caused a rerun"
-    page.mouse.up()
     z = latent.sample_z(4, 128)
     z[0] = value
     vae = load(settings.checkpoints_dir() / VAE).decode(torch.from_numpy(z[None, :2]))[0, 0]
-    assert_same_picture(after[0], (vae * 255).round().numpy())
+    wait_alike(canvases.first, (vae * 255).round().numpy())
     cgan = load(settings.checkpoints_dir() / GAN)
     drawn = cgan.decode(torch.from_numpy(z[None]), torch.tensor([3]))[0, 0]
-    assert_same_picture(after[1], (drawn * 255).round().numpy())
-    assert np.abs(after[0] - before[0]).max() > 20
+    wait_alike(canvases.last, (drawn * 255).round().numpy())
+    wait_other(canvases.first, before, 20)
+    assert page.url == url, "dragging caused a rerun"
+    page.mouse.up()
     page.wait_for_url(re.compile(r"[?&]z="))
 
 
@@ -150,7 +157,7 @@ def test_all_pictures_stay_in_view_while_the_sliders_are_scrolled(
     page.set_viewport_size({"width": width, "height": 844})
     open_page(page, server, DENSE, GAN, drive="z")
     pictures = page.get_by_test_id("live-image")
-    expect(pictures).to_have_count(3, timeout=TIMEOUT_MS)
+    expect(pictures).to_have_count(3)
     last = page.locator("[data-testid^=latent-slider-]:visible").last
     last.evaluate("slider => slider.scrollIntoView({block: 'center'})")
     for one in (*pictures.all(), last):
@@ -192,4 +199,5 @@ def test_arrow_keys_walk_from_image_to_image(page: Page, server: Server) -> None
     for _ in range(5):
         page.keyboard.press("Shift+ArrowDown")
     page.wait_for_url(re.compile(r"selected=test-\d+"))
-    assert pointed_at(page) != before
+    alt = re.compile(rf" {before}$")
+    expect(page.get_by_test_id("original")).not_to_have_attribute("alt", alt)

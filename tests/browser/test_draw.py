@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import itertools
 import re
-import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,8 +14,18 @@ from PIL import Image, ImageDraw
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from explorer import layout, settings
-from tests.browser.conftest import Server, canvas_of, pixels, settled_pixels, wait_painted
-from tests.browser.test_app import GREY_LEVEL, VAE, address, grey, z_in_link
+from tests.browser.conftest import (
+    GREY_LEVEL,
+    Server,
+    canvas_of,
+    pixels,
+    settled_pixels,
+    wait_other,
+    wait_painted,
+    wait_run,
+    wait_shown,
+)
+from tests.browser.test_app import VAE, address, grey, z_in_link
 from tests.browser.test_maps import PLACE
 from training.checkpoint import Checkpoint, load
 
@@ -45,6 +54,7 @@ def open_page(page: Page, server: Server, model: str = VAE, **query: object) -> 
     page.goto(address(server, "draw", model=model, **query))
     page.locator("[data-testid=latent-map][data-ready=true]").wait_for()
     settled_pixels(canvas_of(page, "live-image"))
+    wait_run(page)
     return page.get_by_test_id("drawing")
 
 
@@ -57,7 +67,7 @@ def places(canvas: Locator, line: Sequence[tuple[float, float]]) -> list[tuple[f
 
 
 def stroke(page: Page, canvas: Locator, line: Sequence[tuple[float, float]]) -> None:
-    """Draw a line with the mouse and wait until Python has heard of it."""
+    """Draw a line with the mouse and wait until Python has heard of it and drawn the page."""
     link = page.url
     first, *rest = places(canvas, line)
     page.mouse.move(*first)
@@ -65,7 +75,13 @@ def stroke(page: Page, canvas: Locator, line: Sequence[tuple[float, float]]) -> 
     for place in rest:
         page.mouse.move(*place, steps=5)
     page.mouse.up()
+    wait_elsewhere(page, link)
+
+
+def wait_elsewhere(page: Page, link: str) -> None:
+    """Wait until the link is another one, and the page is drawn."""
     page.wait_for_function("link => window.location.href !== link", arg=link)
+    wait_run(page)
 
 
 def read(vae: Checkpoint, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -98,6 +114,7 @@ def test_a_drawing_is_read_while_it_is_drawn(page: Page, server: Server, vae: Ch
     for place in rest[1::2]:
         page.mouse.move(*place, steps=5)
         painted = wait_painted(seen, painted)
+        wait_other(image, pictures[-1])
         pictures.append(settled_pixels(image))
         where.append(point.get_attribute("style"))
         outlines.append(posterior.locator("path").first.get_attribute("d"))
@@ -106,10 +123,10 @@ def test_a_drawing_is_read_while_it_is_drawn(page: Page, server: Server, vae: Ch
         assert np.abs(one - other).max() > 2 * GREY_LEVEL
     assert len(set(where)) == len(set(outlines)) == len(where) == 3
     page.mouse.up()
-    page.wait_for_function("link => window.location.href !== link", arg=link)
+    wait_elsewhere(page, link)
     mu, _ = read(vae, settled_pixels(seen))
     np.testing.assert_allclose(z_in_link(page), mu, atol=2e-3)
-    assert np.abs(settled_pixels(image) - grey(vae, z_in_link(page))).max() <= 2 * GREY_LEVEL
+    wait_shown(image, grey(vae, z_in_link(page)), 2 * GREY_LEVEL)
 
 
 def test_the_ellipses_are_the_encoders_and_follow_zoom(
@@ -146,23 +163,24 @@ def test_undo_and_clear(page: Page, server: Server) -> None:
     first = settled_pixels(seen)
     stroke(page, canvas, ((0.2, 0.5), (0.8, 0.5)))
     assert z_in_link(page) != one
-    assert np.abs(settled_pixels(seen) - first).max() > 100
+    wait_other(seen, first, 100)
+    link = page.url
     undo.click()
-    page.wait_for_function("link => !window.location.href.includes(link)", arg=page.url)
+    wait_elsewhere(page, link)
     assert z_in_link(page) == one
-    np.testing.assert_array_equal(settled_pixels(seen), first)
+    wait_shown(seen, first, 0)
     canvas.focus()
     page.keyboard.press("Control+z")
     expect(page.get_by_text("Draw a digit")).to_be_visible()
-    assert settled_pixels(seen).max() == 0
-    assert pixels(canvas).max() == 0
+    wait_shown(seen, np.zeros((28, 28)), 0)
+    wait_shown(canvas, np.zeros_like(pixels(canvas)), 0)
     expect(page.get_by_test_id("map-posterior")).to_be_hidden()
     stroke(page, canvas, TWO)
     expect(page.get_by_test_id("map-posterior")).to_be_visible()
     clear.click()
     expect(clear).to_be_disabled()
     expect(page.get_by_test_id("map-posterior")).to_be_hidden()
-    assert settled_pixels(seen).max() == 0
+    wait_shown(seen, np.zeros((28, 28)), 0)
 
 
 def visit(page: Page, name: str) -> None:
@@ -170,6 +188,7 @@ def visit(page: Page, name: str) -> None:
     page.get_by_test_id("stSidebarNav").get_by_role("link", name=name).click()
     page.wait_for_url(re.compile(f"/{name.lower()}"))
     settled_pixels(canvas_of(page, "live-image"))
+    wait_run(page)
 
 
 def test_a_drawing_is_there_again_when_the_page_is(page: Page, server: Server) -> None:
@@ -183,13 +202,14 @@ def test_a_drawing_is_there_again_when_the_page_is(page: Page, server: Server) -
     visit(page, "Draw")
     expect(posterior).to_be_visible()
     expect(page.get_by_text("Draw a digit")).to_be_hidden()
-    np.testing.assert_array_equal(pixels(canvas), paper)
-    np.testing.assert_array_equal(settled_pixels(seen), seen_both)
+    wait_shown(canvas, paper, 0)
+    wait_shown(seen, seen_both, 0)
     assert z_in_link(page) == both
+    link = page.url
     page.get_by_test_id("drawing-undo").click()
-    page.wait_for_function("link => window.location.href !== link", arg=page.url)
+    wait_elsewhere(page, link)
     assert z_in_link(page) == one
-    np.testing.assert_array_equal(settled_pixels(seen), seen_one)
+    wait_shown(seen, seen_one, 0)
 
 
 def test_a_latent_moved_elsewhere_stays_where_it_is_beside_the_drawing(
@@ -203,11 +223,11 @@ def test_a_latent_moved_elsewhere_stays_where_it_is_beside_the_drawing(
     page.wait_for_url(re.compile("[?&]z=0_0"))
     visit(page, "Draw")
     assert z_in_link(page) == [0, 0]
-    np.testing.assert_array_equal(pixels(canvas), paper)
-    np.testing.assert_array_equal(settled_pixels(page.get_by_test_id("drawing-seen")), seen)
+    wait_shown(canvas, paper, 0)
+    wait_shown(page.get_by_test_id("drawing-seen"), seen, 0)
     expect(page.get_by_test_id("map-posterior")).to_be_hidden()
     image = page.get_by_test_id("live-image")
-    assert np.abs(settled_pixels(image) - grey(vae, [0, 0])).max() <= GREY_LEVEL
+    wait_shown(image, grey(vae, [0, 0]))
 
 
 def choose(page: Page, model: str) -> None:
@@ -257,8 +277,9 @@ def test_pointing_at_the_map_keeps_the_drawing_and_a_click_moves_on(
     page.mouse.move(x, y, steps=5)
     np.testing.assert_array_equal(settled_pixels(image), before)
     expect(page.get_by_test_id("map-posterior")).to_be_visible()
+    link = page.url
     page.mouse.click(x, y)
-    page.wait_for_function("link => window.location.href !== link", arg=page.url)
+    wait_elsewhere(page, link)
     assert z_in_link(page) != drawn
     expect(page.get_by_test_id("map-posterior")).to_be_hidden()
 
@@ -309,7 +330,7 @@ def test_a_picture_is_uploaded_instead(page: Page, server: Server, vae: Checkpoi
     page.locator("input[type=file]").set_input_files(
         {"name": "one.png", "mimeType": "image/png", "buffer": file.getvalue()}
     )
-    page.wait_for_function("link => window.location.href !== link", arg=link)
+    wait_elsewhere(page, link)
     expect(page.get_by_text("Instead of a drawing: your picture")).to_be_visible()
     expect(page.get_by_text("Draw a digit")).to_be_visible()
     mu, _ = read(vae, settled_pixels(page.get_by_test_id("drawing-seen")))
@@ -323,8 +344,5 @@ def test_a_real_digit_takes_the_drawings_place(page: Page, server: Server) -> No
     page.get_by_role("button", name="A real digit").click()
     expect(page.get_by_text(re.compile(r"Instead of a drawing: a real \d, image"))).to_be_visible()
     seen = canvas_of(page, "drawing-seen")
-    deadline = time.monotonic() + 30
-    while settled_pixels(seen).max() == 0 and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert settled_pixels(seen).max() > 200
+    wait_other(seen, np.zeros((28, 28)), 200)
     expect(page.get_by_test_id("map-posterior")).to_be_visible()

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from playwright.sync_api import Page, expect
@@ -14,10 +13,10 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import (
     Server,
     canvas_of,
-    colours,
     first_slider,
     settled_pixels,
     wait_painted,
+    wait_shown,
 )
 from tests.browser.test_models import tile
 from tests.foreign import conditional, write
@@ -72,4 +71,4 @@ def test_a_decoder_is_found_dragged_and_asked_for_a_class(
     settled_pixels(image)
     expected = open_any(tmp_path / "orders").decode(z, torch.tensor([1]))[0]
     drawn = (expected * 255).round().permute(1, 2, 0).numpy()
-    assert np.abs(colours(image) - drawn).max() <= 2  # a link holds z in thousandths
+    wait_shown(image, drawn, 2)  # a link holds z in thousandths

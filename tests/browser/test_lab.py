@@ -14,7 +14,7 @@ from playwright.sync_api import Locator, Page, WebSocketRoute, expect
 from explorer.lab_job import New, Play, Player, pack, read_command
 from explorer.lessons.plane import LESSON, SETTINGS, UNTIL
 from explorer.live.lab import LAB_PATH
-from tests.browser.conftest import TIMEOUT_MS, Server, canvas_of, colours, wait_painted
+from tests.browser.conftest import Server, canvas_of, colours, wait_painted, wait_run
 from tests.training.children import wait_for
 from training.watch import free_port
 
@@ -127,7 +127,7 @@ def test_a_whole_run_gives_its_answer(page: Page, app: Server, fake: Callable[[]
     modes = page.get_by_test_id("lab-modes").inner_text()
     assert modes in found.inner_text()
     assert fake().commands == [New(SETTINGS["ring"]), Play(UNTIL)]
-    assert page.get_by_test_id("lab-play").inner_text() == "Play"
+    expect(page.get_by_test_id("lab-play")).to_have_text("Play")
 
 
 def test_the_keyboard_is_enough(page: Page, app: Server, fake: Callable[[], FakeLab]) -> None:
@@ -207,7 +207,7 @@ def test_points_outlive_another_choice_of_data_and_a_reload(
     assert [one.setting.points for one in commands if isinstance(one, New)][-1] == points
     assert isinstance(commands[-1], Play), "the page's answer began no other run"
     for title, wanted in (("Ring of 8", ()), ("Your own points", points)):
-        page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
+        wait_run(page)
         page.get_by_role("combobox", name="Data").click()
         page.get_by_role("option", name=title).click()
         data = "points" if wanted else "ring8"
@@ -226,7 +226,9 @@ def test_slow_motion_and_seeds(page: Page, app: Server, fake: Callable[[], FakeL
     expect(page.get_by_test_id("lab-play")).to_have_text("Pause")
     page.get_by_test_id("lab-seed").click()
     expect(page.get_by_test_id("lab-play")).to_have_text("Play")
-    new, play, again = fake().commands
+    commands = fake().commands
+    wait_for(lambda: page.wait_for_timeout(20) or len(commands) == 3)
+    new, play, again = commands
     assert play == Play(UNTIL, 6)
     assert asdict(again.setting) == asdict(new.setting) | {"seed": 1}
 
@@ -245,6 +247,6 @@ def test_why_there_is_no_lab_is_said(
 ) -> None:
     page.route_web_socket(f"**{LAB_PATH}", handle)
     canvas = open_step(page, app, "ring")
-    expect(page.get_by_text(words)).to_be_visible(timeout=TIMEOUT_MS)
+    expect(page.get_by_text(words)).to_be_visible()
     assert colours(canvas).std() > 0  # the data's circles are there all the same
     expect(page.get_by_test_id("lab-play")).to_be_enabled()

@@ -10,8 +10,7 @@ from playwright.sync_api import Page, expect
 
 from explorer import latent, settings
 from explorer.pages.lesson_beta_more import SAMPLES
-from tests.browser.conftest import TIMEOUT_MS, Server, pixels
-from tests.browser.test_app import GREY_LEVEL
+from tests.browser.conftest import Server, wait_run, wait_shown
 from training.checkpoint import load
 
 BETAS = [f"mnist-beta-vae-{value}" for value in ("0.1", "1", "4", "10")]
@@ -23,27 +22,20 @@ def open_step(page: Page, server: Server, lesson: str, step: int) -> None:
     wait_run(page)
 
 
-def wait_run(page: Page) -> None:
-    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
-
-
 def wait_drawn(page: Page, testid: str, model: str, z: np.ndarray) -> None:
     """Wait until a canvas shows what a model draws of z (d,)."""
     opened = load(settings.checkpoints_dir() / model)
     wanted = (opened.decode(torch.from_numpy(z)[None])[0, 0] * 255).round().numpy()
     canvas = page.get_by_test_id(testid).last  # while a rerun replaces one, there are two
     canvas.wait_for()
-    for _ in range(300):
-        if np.abs(pixels(canvas) - wanted).max() <= GREY_LEVEL:
-            return
-        page.wait_for_timeout(50)
-    np.testing.assert_allclose(pixels(canvas), wanted, atol=GREY_LEVEL)
+    wait_shown(canvas, wanted)
 
 
 def shares(page: Page) -> list[float]:
-    """The sharpness under every picture, as it is told."""
-    told = page.get_by_text(re.compile(r"^Sharpness [0-9.]+$")).all_inner_texts()
-    return [float(text.split()[1]) for text in told]
+    """The sharpness under each of the six pictures, as it is told."""
+    told = page.get_by_text(re.compile(r"^Sharpness [0-9.]+$"))
+    expect(told).to_have_count(6)
+    return [float(text.split()[1]) for text in told.all_inner_texts()]
 
 
 def test_samples_follow_beta_before_the_mouse_is_released(page: Page, server: Server) -> None:
@@ -53,7 +45,7 @@ def test_samples_follow_beta_before_the_mouse_is_released(page: Page, server: Se
     wait_drawn(page, "sample-3", BETAS[0], z[3])
     scrub = page.get_by_test_id("epoch-scrub")
     scrub.scroll_into_view_if_needed()
-    expect(scrub).to_have_attribute("aria-label", "Beta", timeout=TIMEOUT_MS)
+    expect(scrub).to_have_attribute("aria-label", "Beta")
     box = scrub.bounding_box()
     assert box is not None
     page.mouse.move(box["x"] + 8, box["y"] + box["height"] / 2)
@@ -74,8 +66,8 @@ def test_the_open_step_of_beta_goes_by_keyboard(page: Page, server: Server) -> N
     for key, i in (("ArrowRight", 1), ("End", 3)):
         page.keyboard.press(key)
         wait_drawn(page, "live-image", BETAS[i], z)
-    expect(page.get_by_text("carries nothing").first).to_be_visible(timeout=TIMEOUT_MS)
-    expect(page.get_by_text("5 of 10 numbers in use")).to_be_visible(timeout=TIMEOUT_MS)
+    expect(page.get_by_text("carries nothing").first).to_be_visible()
+    expect(page.get_by_text("5 of 10 numbers in use")).to_be_visible()
     wait_run(page)
     wait_drawn(page, "live-image", BETAS[3], z)  # still, after the rerun
 
@@ -85,8 +77,8 @@ def test_an_image_and_how_many_are_averaged_are_chosen_by_keyboard(
 ) -> None:
     open_step(page, server, "blur", 8)
     page.get_by_text(re.compile("^mean of 20 real$")).wait_for()
+    wait_run(page)
     before = shares(page)
-    assert len(before) == 6
     assert before[0] == 1
     page.get_by_role("slider", name="Real images averaged").focus()
     page.keyboard.press("End")

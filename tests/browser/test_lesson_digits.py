@@ -10,8 +10,16 @@ from playwright.sync_api import Page
 from explorer import latent, settings
 from explorer.lessons import digits
 from explorer.pages.lesson_digits_epochs import SAMPLES
-from tests.browser.conftest import Server, canvas_of, pixels, settled_pixels
-from tests.browser.test_app import GREY_LEVEL, address
+from tests.browser.conftest import (
+    Server,
+    canvas_of,
+    settled_pixels,
+    wait_narrow,
+    wait_other,
+    wait_run,
+    wait_shown,
+)
+from tests.browser.test_app import address
 from training.checkpoint import load
 
 STEPS = [step.name for step in digits.LESSON.steps]
@@ -37,12 +45,14 @@ def test_one_slider_moves_all_numbers_and_the_collapsed_picture_stays(
     open_step(page, server, "drag")
     slider = page.get_by_test_id("latent-slider-all")
     live = [page.get_by_test_id("live-image").nth(i) for i in range(len(digits.CAST))]
-    before = [settled_pixels(one) for one in live]
     start = latent.sample_z(0, 100)[None]
-    for name, shown in zip(digits.CAST, before, strict=True):
-        np.testing.assert_allclose(shown, drawn(name, start)[0], atol=GREY_LEVEL)
+    for name, one in zip(digits.CAST, live, strict=True):
+        wait_shown(one, drawn(name, start)[0])
+    before = [settled_pixels(one) for one in live]
     slider.focus()
     slider.press("End")
+    for one, old in zip(live[1:], before[1:], strict=True):
+        wait_other(one, old, 100)
     after = [settled_pixels(one) for one in live]
     moved = [np.abs(b - a).mean() for a, b in zip(before, after, strict=True)]
     assert moved[0] < 1
@@ -64,16 +74,7 @@ def test_both_trainings_follow_one_scrubber(page: Page, server: Server) -> None:
         for name in (digits.COLLAPSED, digits.HEALTHY):
             wanted = drawn(name, z, epoch)
             for i in (0, SAMPLES - 1):
-                wait_shown(page, f"{name}-{i}", wanted[i])
-
-
-def wait_shown(page: Page, testid: str, wanted: np.ndarray) -> None:
-    canvas = canvas_of(page, testid)
-    for _ in range(200):
-        if np.abs(pixels(canvas) - wanted).max() <= GREY_LEVEL:
-            return
-        page.wait_for_timeout(50)
-    np.testing.assert_allclose(pixels(canvas), wanted, atol=GREY_LEVEL)
+                wait_shown(canvas_of(page, f"{name}-{i}"), wanted[i])
 
 
 @pytest.mark.parametrize("step", ["sheets", "alike", "classes", "scores", "open"])
@@ -83,8 +84,8 @@ def test_a_link_opens_a_step_that_fits_a_phone_and_tells_its_pictures(
     page.set_viewport_size({"width": 390, "height": 844})
     open_step(page, server, step)
     page.locator("[data-testid=stImage] img").first.wait_for()
-    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    wait_run(page)
+    wait_narrow(page, 390)
     alts = [one.get_attribute("alt") for one in page.locator("[data-testid=stImage] img").all()]
     assert alts
     assert all(alts)

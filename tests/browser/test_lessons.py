@@ -11,7 +11,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from explorer.pages import lessons
 from tests.browser import trial
-from tests.browser.conftest import TIMEOUT_MS, Server, canvas_of
+from tests.browser.conftest import Server, canvas_of, wait_narrow, wait_run
 from training.watch import free_port
 
 NAMES = [*lessons.SHOWN, trial.NAME]
@@ -28,7 +28,7 @@ def trials() -> Iterator[Server]:
 
 def settled(page: Page) -> None:
     """Wait until the page is drawn to its end, and its pictures are here: a rerun forgets them."""
-    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
+    wait_run(page)
     page.wait_for_function("[...document.images].every((image) => image.complete)")
 
 
@@ -40,7 +40,7 @@ def step_buttons(page: Page) -> Locator:
 def at_step(page: Page, number: int) -> None:
     """Wait until the page is at a step, from 1, has told so, and listens to keys."""
     here = step_buttons(page).nth(number - 1)
-    expect(here).to_contain_text("you are here", timeout=TIMEOUT_MS)
+    expect(here).to_contain_text("you are here")
     page.locator("h1[tabindex='-1']").wait_for()
     page.wait_for_function(
         "step => (new URLSearchParams(location.search).get('step') ?? '1') === step",
@@ -138,6 +138,7 @@ def test_the_presenter_view_is_large_and_alone_and_escape_leaves_it(
     page.keyboard.press("Escape")
     expect(sidebar).to_be_visible()
     page.wait_for_url(re.compile(r"lesson=trial&step=2$"))
+    wait_run(page)
     assert large / option.evaluate(size) > 1.3
     page.get_by_role("button", name="Presenter view").press("Enter")
     expect(sidebar).to_be_hidden()
@@ -169,7 +170,7 @@ def test_a_new_start_asks_again(page: Page, trials: Server) -> None:
 def test_on_a_phone_nothing_is_cut_off_and_the_step_is_in_view(page: Page, trials: Server) -> None:
     page.set_viewport_size({"width": 390, "height": 844})
     open_lesson(page, trials, step="4")
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    wait_narrow(page, 390)
     boxes = [page.locator(f".st-key-say-{i} button").bounding_box() for i in (1, 2)]
     assert all(box and box["x"] >= 0 and box["x"] + box["width"] <= 390 for box in boxes)
     expect(step_buttons(page).nth(3)).to_be_in_viewport(ratio=1)

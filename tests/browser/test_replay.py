@@ -18,14 +18,17 @@ from playwright.sync_api import Page, expect
 from explorer import gallery, layout, replay, settings
 from explorer.replay import Stop
 from tests.browser.conftest import (
-    TIMEOUT_MS,
+    GREY_LEVEL,
     Server,
     canvas_of,
     pixels,
     settled_pixels,
+    wait_narrow,
     wait_painted,
+    wait_run,
+    wait_shown,
 )
-from tests.browser.test_app import GREY_LEVEL, address
+from tests.browser.test_app import address
 from tests.browser.test_maps import PLACE
 from tests.explorer.conftest import VAE_Z2, VAE_Z5, make_replay
 from training.atlas import pca
@@ -87,7 +90,7 @@ def shown(page: Page) -> np.ndarray:
     return np.stack([pixels(page.get_by_test_id(f"sample-{i}")) for i in range(replay.SAMPLES)])
 
 
-def wait_shown(page: Page, wanted: np.ndarray) -> None:
+def wait_samples(page: Page, wanted: np.ndarray) -> None:
     """Wait until the samples are these."""
     for _ in range(300):
         if np.abs(shown(page) - wanted).max() <= GREY_LEVEL:
@@ -100,7 +103,7 @@ def open_replay(page: Page, server: Server, model: str, **query: object) -> None
     page.goto(address(server, "replay", model=model, **query))
     canvas_of(page, "live-image")
     canvas_of(page, "sample-15")
-    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
+    wait_run(page)
 
 
 def press(page: Page, stops: list[Stop], i: int) -> None:
@@ -125,15 +128,15 @@ def test_scrubbing_repaints_every_sample_before_release(
     z, _ = replay.noise(load(folder).card)
     open_replay(page, server, model)
     last = len(stops) - 1
-    wait_shown(page, grey(at_stop(folder, stops[last]), z))
+    wait_samples(page, grey(at_stop(folder, stops[last]), z))
     link = page.url
     press(page, stops, last)
     for i in (0, last // 2, 1):
         page.mouse.move(*place(page, stops, i))
-        wait_shown(page, grey(at_stop(folder, stops[i]), z))
-        expect(page.get_by_text(stops[i].words, exact=True)).to_be_visible(timeout=TIMEOUT_MS)
+        wait_samples(page, grey(at_stop(folder, stops[i]), z))
+        expect(page.get_by_text(stops[i].words, exact=True)).to_be_visible()
         held = grey(at_stop(folder, stops[i]), z[:1])[0]  # seed 0 is the first sample's start
-        assert np.abs(settled_pixels(page.get_by_test_id("live-image")) - held).max() <= GREY_LEVEL
+        wait_shown(page.get_by_test_id("live-image"), held)
     assert page.url == link, "a rerun happened before the mouse was released"
     page.mouse.up()
     page.wait_for_url(re.compile(rf"epoch={stops[1].epoch}$"))
@@ -153,9 +156,9 @@ def test_the_held_latent_stays_while_epochs_change(page: Page, app: Server, tiny
             page.keyboard.press(key)
             wait_painted(image, painted)
         wanted = grey(at_stop(folder, stops[i]), [HELD])[0]
-        assert np.abs(settled_pixels(image) - wanted).max() <= GREY_LEVEL
+        wait_shown(image, wanted)
     page.wait_for_url(re.compile(r"z=0\.5_-1\.25.*epoch=2$"))
-    expect(scrub).to_have_attribute("aria-valuetext", "After epoch 2", timeout=TIMEOUT_MS)
+    expect(scrub).to_have_attribute("aria-valuetext", "After epoch 2")
 
 
 def test_a_link_opens_on_its_epoch(page: Page, app: Server, tiny: Path) -> None:
@@ -163,9 +166,9 @@ def test_a_link_opens_on_its_epoch(page: Page, app: Server, tiny: Path) -> None:
     stops = stops_of(folder)
     z, _ = replay.noise(load(folder).card)
     open_replay(page, app, folder.name, epoch=4)
-    wait_shown(page, grey(at_stop(folder, stops[2]), z))
-    assert page.get_by_test_id("epoch-scrub").input_value() == "2"
-    expect(page.get_by_text("Measured after epoch 4")).to_be_visible(timeout=TIMEOUT_MS)
+    wait_samples(page, grey(at_stop(folder, stops[2]), z))
+    expect(page.get_by_test_id("epoch-scrub")).to_have_value("2")
+    expect(page.get_by_text("Measured after epoch 4")).to_be_visible()
     assert page.url.endswith("epoch=4")
 
 
@@ -174,15 +177,15 @@ def test_the_marks_on_the_curves_move_before_release(page: Page, app: Server, ti
     open_replay(page, app, "old-vae-z2")
     marks = page.get_by_test_id("figure-mark")
     page.locator("[data-testid=figure][data-ready=true]").nth(1).wait_for()
-    assert marks.count() == 2
-    expect(marks.first).to_have_attribute("data-at", "6", timeout=TIMEOUT_MS)
+    expect(marks).to_have_count(2)
+    expect(marks.first).to_have_attribute("data-at", "6")
     figures = page.get_by_test_id("figure").element_handles()
     page.get_by_test_id("epoch-scrub").scroll_into_view_if_needed()
     press(page, stops, 3)
     for i in (0, 2, 1):
         page.mouse.move(*place(page, stops, i))
         for mark, figure in zip(marks.all(), figures, strict=True):
-            expect(mark).to_have_attribute("data-at", str(stops[i].epoch), timeout=TIMEOUT_MS)
+            expect(mark).to_have_attribute("data-at", str(stops[i].epoch))
             wanted = figure.evaluate(
                 """(plot, epoch) => plot.getBoundingClientRect().left
                     + plot._fullLayout.xaxis._offset + plot._fullLayout.xaxis.d2p(epoch)""",
@@ -234,6 +237,7 @@ def test_pointing_into_the_map_decodes_by_the_epoch_that_is_shown(
     box = page.get_by_test_id("latent-map").bounding_box()
     assert box is not None
     settled_pixels(image)
+    settled_pixels(sample)
     still = wait_painted(sample)
     for share in (0.3, 0.6):
         x, y = box["x"] + box["width"] * share, box["y"] + box["height"] * share
@@ -242,13 +246,13 @@ def test_pointing_into_the_map_decodes_by_the_epoch_that_is_shown(
         wait_painted(image, painted)
         z = page.evaluate(PLACE, [x, y])
         wanted = grey(at_stop(folder, stops[1]), [z])[0]
-        assert np.abs(settled_pixels(image) - wanted).max() <= GREY_LEVEL
+        wait_shown(image, wanted)
     assert wait_painted(sample) == still, "samples were drawn again though nothing of theirs moved"
     page.get_by_test_id("epoch-scrub").focus()
     page.keyboard.press("Home")
     wait_painted(sample, still)
     wanted = grey(at_stop(folder, stops[0]), [z])[0]
-    assert np.abs(settled_pixels(image) - wanted).max() <= GREY_LEVEL
+    wait_shown(image, wanted)
 
 
 def mosaic(page: Page, before: str = "") -> tuple[str, np.ndarray, np.ndarray]:
@@ -321,15 +325,15 @@ def test_play_runs_through_the_epochs_and_pauses(page: Page, app: Server, tiny: 
     play = page.get_by_test_id("epoch-play")
     record(page)
     play.click()
-    expect(play).to_have_text("Pause", timeout=TIMEOUT_MS)
+    expect(play).to_have_text("Pause")
     wanted = [stop.words for stop in (*stops, *stops)]  # from the first on, and again
     seen = played(page, len(stops) + 1)
     assert seen == wanted[: len(seen)]
     assert page.url == link, "playing caused a rerun"
     play.click()
-    expect(play).to_have_text("Play", timeout=TIMEOUT_MS)
+    expect(play).to_have_text("Play")
     i = int(page.get_by_test_id("epoch-scrub").input_value())
-    wait_shown(page, grey(at_stop(folder, stops[i]), z))
+    wait_samples(page, grey(at_stop(folder, stops[i]), z))
     page.wait_for_url(lambda url: stops[i].shipped or f"epoch={stops[i].epoch}" in url)
     page.wait_for_timeout(1500)  # longer than a step of playing
     assert page.get_by_test_id("epoch-scrub").input_value() == str(i)
@@ -343,7 +347,7 @@ def test_who_wants_less_motion_is_played_to_once(page: Page, app: Server, tiny: 
     record(page)
     play.click()
     assert played(page, len(stops)) == [stop.words for stop in stops]
-    expect(play).to_have_text("Play", timeout=TIMEOUT_MS)
+    expect(play).to_have_text("Play")
     assert page.evaluate("window.played.length") == len(stops)
 
 
@@ -366,7 +370,7 @@ def test_the_training_is_saved_as_a_gif(page: Page, server: Server) -> None:
 def test_a_phone_shows_all_of_it(page: Page, app: Server) -> None:
     page.set_viewport_size({"width": 390, "height": 844})
     open_replay(page, app, "old-vae-z2")
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    wait_narrow(page, 390)
     for testid in ("epoch-scrub", "epoch-play", "live-image", "sample-3"):
         box = page.get_by_test_id(testid).bounding_box()
         assert box is not None
