@@ -148,12 +148,12 @@ def wait_painted(canvas: Locator, more_than: int = 0) -> int:
     raise TimeoutError(f"painted {painted} times, not more than {more_than}")
 
 
-def wait_run(page: Page) -> None:
+def wait_run(page: Page, timeout_ms: float = TIMEOUT_MS) -> None:
     """Wait until the page's script has run to its end, and no other run has begun meanwhile.
 
     Streamlit says that nothing runs for a moment before it says that something does.
     """
-    page.wait_for_function(RESTED)
+    page.wait_for_function(RESTED, timeout=timeout_ms)
 
 
 RESTED = """async () => {

@@ -19,11 +19,13 @@ from tests.browser.conftest import (
     Server,
     canvas_of,
     first_slider,
+    pixels,
     settled_pixels,
     wait_alike,
     wait_narrow,
     wait_other,
     wait_painted,
+    wait_run,
     wait_shown,
 )
 from training.checkpoint import Checkpoint, load
@@ -282,7 +284,7 @@ def test_a_picture_is_uploaded(page: Page, server: Server) -> None:
     page.get_by_text("From: choose an image").click()
     page.get_by_test_id("thumbnail-0").wait_for()
     original = page.get_by_test_id("original-start")
-    before = settled_pixels(original)
+    before = pixels(original)
     one = np.full((60, 60), 255, np.uint8)
     one[10:50, 27:33] = 0
     file = io.BytesIO()
@@ -293,7 +295,7 @@ def test_a_picture_is_uploaded(page: Page, server: Server) -> None:
     chooser.set_input_files({"name": "1.png", "mimeType": "image/png", "buffer": file.getvalue()})
     page.wait_for_url(re.compile("a=code-"))
     wait_other(original, before)
-    shown = settled_pixels(original)
+    shown = pixels(original)
     assert shown.shape == (28, 28)
     assert shown[14, 14] > 200 > shown[14, 3]
 
@@ -389,11 +391,10 @@ def test_the_page_reconnects_when_the_server_restarts(
         edge = float(page.get_by_test_id("latent-slider-0").get_attribute("max") or 0)
         wait_shown(image, grey(vae, [edge, 0.5]))
         status.first.wait_for(state="hidden")
-        # Streamlit's session is new; it hears of what was settled meanwhile with the next step.
-        page.keyboard.press("ArrowLeft")
-        # It asks for the server ever more rarely, in the end once a minute.
-        told = re.compile(rf"z={edge - 0.01:.2f}_0\.5")
-        page.wait_for_url(told, timeout=4 * TIMEOUT_MS)
+        wait_run(page, 4 * TIMEOUT_MS)  # Streamlit asks ever more rarely, in the end once a minute
+        # Its session is new; it hears of what was settled meanwhile with the next step.
+        page.get_by_test_id("latent-slider-0").press("ArrowLeft")
+        page.wait_for_url(re.compile(rf"z={edge - 0.01:.2f}_0\.5"))
         expected = grey(vae, [edge - 0.01, 0.5])
         wait_shown(image, expected)
     finally:
