@@ -153,7 +153,9 @@ def wait_run(page: Page, timeout_ms: float = TIMEOUT_MS) -> None:
 
     Streamlit says that nothing runs for a moment before it says that something does.
     """
-    page.wait_for_function(RESTED, timeout=timeout_ms)
+    deadline = time.monotonic() + timeout_ms / 1000
+    while not page.evaluate(RESTED):
+        assert time.monotonic() < deadline, "the page's script runs on and on"
 
 
 RESTED = """async () => {
@@ -162,13 +164,14 @@ RESTED = """async () => {
     return app?.dataset.testScriptState === "notRunning"
       && app.dataset.testConnectionState === "CONNECTED";
   };
-  const pause = () => new Promise((over) => { setTimeout(over, 100); });
-  for (let times = 0; times < 2; times += 1) {
-    if (!rested()) return false;
-    await pause();
+  for (let times = 0; times < 4; times += 1) {
+    const before = rested();
+    await new Promise((over) => { setTimeout(over, 50); });
+    if (!before) return false;
   }
   return rested();
 }"""
+"""Whether nothing has run for 200 ms by the page's clock."""
 
 
 def pixels(canvas: Locator) -> NDArray[np.int16]:
