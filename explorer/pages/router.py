@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import streamlit as st
 
 from explorer import catalog, links, resources
@@ -21,6 +23,7 @@ from explorer.pages import (
 )
 from training.data import DataError
 
+STYLE = Path(__file__).with_name("router.css")
 PAGES = {
     "models": st.Page(models.page, title="Models", icon=":material/grid_view:", default=True),
     "map": st.Page(map.page, title="Map", icon=":material/scatter_plot:", url_path="map"),
@@ -45,6 +48,7 @@ PAGES = {
 def main() -> None:
     """Draw the app once."""
     st.set_page_config("Latent Explorer", "🧭", layout="wide")
+    st.html(STYLE)
     opened = links.restore()
     page = st.navigation(list(PAGES.values()))
     name = next(name for name, one in PAGES.items() if one == page)
