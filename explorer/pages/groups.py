@@ -60,8 +60,8 @@ def panel(name: str, card: AnyCard, source: str, codes: Array) -> None:
                 st.button(
                     f"Group {side}: {_count(marks)}" if len(marks) else f"Take as group {side}",
                     key=f"group_{side}",
-                    on_click=groups.__setitem__,
-                    args=(side, held),
+                    on_click=_take,
+                    args=(groups, side),
                     disabled=not len(held),
                     help=f"What the lasso holds becomes group {side}.",
                 )
@@ -92,6 +92,10 @@ def panel(name: str, card: AnyCard, source: str, codes: Array) -> None:
                     icon=":material/tune:",
                 )
         own_directions.problem()
+
+
+def _take(groups: dict[str, NDArray[np.int64]], side: str) -> None:
+    groups[side] = groups["lasso"]  # as it is now: the button may be older
 
 
 def _clear(groups: dict[str, NDArray[np.int64]]) -> None:

@@ -39,6 +39,10 @@ INSIDE = """([x, y, side]) => {
 }"""
 """How many marks lie in a square of the map, from its upper left corner."""
 
+HELD = """() => document.querySelector(".js-plotly-plot").data
+  .reduce((sum, trace) => sum + (trace.selectedpoints?.length ?? 0), 0)"""
+"""How many marks Plotly's own lasso holds."""
+
 HALO = """(group) => {
   const { xaxis, yaxis } = document.querySelector(".js-plotly-plot")._fullLayout;
   const path = group.querySelector("path");
@@ -220,9 +224,9 @@ def test_a_lasso_on_the_map_makes_a_group(page: Page, server: Server, selected: 
         for dx, dy in ((SIDE, 0), (SIDE, SIDE), (0, SIDE), (0, 0)):
             page.mouse.move(left + dx, top + dy, steps=4)
         page.mouse.up()
-        button = page.get_by_role("button", name=f"Take as group {side}")
-        expect(button).to_be_enabled()
-        button.click()
+        held = page.evaluate(HELD)
+        expect(page.get_by_text(f"In the lasso: {held:,} marks.")).to_be_visible()
+        page.get_by_role("button", name=f"Take as group {side}").click()
         taken = page.get_by_role("button", name=re.compile(rf"Group {side}: [\d,]+ marks"))
         expect(taken).to_be_visible()
         wait_run(page)

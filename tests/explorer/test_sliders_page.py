@@ -382,6 +382,14 @@ def test_groups_stay_on_the_map_until_they_are_cleared(open_model: OpenModel) ->
     assert told(app, "latent_map_vae")["groups"] == {"A": [1, 2]}
 
 
+def test_a_group_is_what_the_lasso_holds_when_it_is_taken(open_model: OpenModel) -> None:
+    """A lasso that is told while its page is still being drawn: the buttons are those of before."""
+    app = lasso(open_model("vae", "map"), [1, 2])
+    app.session_state["groups"]["lasso"] = np.array([3, 5, 8])
+    checked(app.button(key="group_A").click().run())
+    assert told(app, "latent_map_vae")["groups"] == {"A": [3, 5, 8]}
+
+
 def test_a_groups_direction_is_in_the_sliders_link(open_model: OpenModel) -> None:
     app = open_model("vae", "map")
     for side, marks in (("A", [1]), ("B", [8])):
