@@ -70,7 +70,7 @@ def _maker(name: str, card: AnyCard) -> None:
         return classes[c]
 
     with st.container(horizontal=True):
-        a, b = (
+        for label, start in (("From", first), ("To", second)):
             st.selectbox(
                 label,
                 present,
@@ -79,15 +79,26 @@ def _maker(name: str, card: AnyCard) -> None:
                 key=f"direction_{label}_{name}",
                 width=120,
             )
-            for label, start in (("From", first), ("To", second))
-        )
-    named = directions.clean_name(f"{classes[a]} to {classes[b]}")
-    text = st.text_input(
-        "Name", named, NAME_LENGTH, key=f"direction_name_{name}_{a}_{b}", placeholder=named
+    key, named, _ = _asked_for(name, classes)
+    st.text_input("Name", named, NAME_LENGTH, key=key, placeholder=named)
+    st.button(
+        "Make it", type="primary", key="make_classes", on_click=_make, args=(name, card, classes)
     )
-    new = Kept(directions.clean_name(text), "classes", classes=(a, b))
-    st.button("Make it", type="primary", key="make_classes", on_click=add, args=(name, card, [new]))
     st.caption("Or lasso two groups of marks on the **Map** page.")
+
+
+def _asked_for(name: str, classes: Sequence[str]) -> tuple[str, str, tuple[int, int]]:
+    """What is chosen: the key of its name, how it is called of itself, and the two classes."""
+    a, b = (st.session_state[f"direction_{label}_{name}"] for label in ("From", "To"))
+    named = directions.clean_name(f"{classes[a]} to {classes[b]}")
+    return f"direction_name_{name}_{a}_{b}", named, (a, b)
+
+
+def _make(name: str, card: AnyCard, classes: Sequence[str]) -> None:
+    """Make what is chosen and named as the button is clicked, not as it was drawn."""
+    key, named, chosen = _asked_for(name, classes)
+    text = directions.clean_name(st.session_state.get(key, named))
+    add(name, card, [Kept(text, "classes", classes=chosen)])
 
 
 def _without_classes(name: str, card: AnyCard) -> str:

@@ -14,12 +14,12 @@ from training.onnx_files import AnyCard
 
 def keep(name: str, card: AnyCard, found: Sequence[Direction]) -> None:
     """Each direction with its button to remove it; a file out, a file in."""
-    for i, one in enumerate(found):
+    for one in found:
         st.button(
             f"Remove {catalog.plain(one.name)}",
-            key=f"remove_direction_{i}",
+            key=f"remove_direction_{one.name}",
             on_click=_remove,
-            args=(i,),
+            args=(one.name,),
             icon=":material/delete:",
         )
     st.download_button(
@@ -41,8 +41,8 @@ def keep(name: str, card: AnyCard, found: Sequence[Direction]) -> None:
     )
 
 
-def _remove(i: int) -> None:
-    st.session_state["dirs"] = [one for j, one in enumerate(st.session_state["dirs"]) if j != i]
+def _remove(name: str) -> None:
+    st.session_state["dirs"] = [one for one in st.session_state["dirs"] if one.name != name]
 
 
 def _load(name: str, card: AnyCard) -> None:

@@ -72,16 +72,15 @@ def panel(name: str, card: AnyCard, source: str, codes: Array) -> None:
                 disabled=not groups.keys() & set(SIDES),
                 icon=":material/clear:",
             )
-        text = st.text_input("Name", "A to B", NAME_LENGTH, key="group_name", width=240)
-        first, second = (groups.get(side, NONE) for side in SIDES)
+        st.text_input("Name", "A to B", NAME_LENGTH, key="group_name", width=240)
         with st.container(horizontal=True):
             st.button(
                 "Make a direction from A to B",
                 key="make_groups",
                 type="primary",
                 on_click=_make,
-                args=(name, card, text, codes, first, second),
-                disabled=not len(first) or not len(second),
+                args=(name, card, codes, groups),
+                disabled=not all(len(groups.get(side, NONE)) for side in SIDES),
             )
             if made := own_directions.kept(name):
                 st.button(
@@ -107,20 +106,15 @@ def _count(marks: NDArray[np.int64]) -> str:
     return "1 mark" if len(marks) == 1 else f"{len(marks):,} marks"
 
 
-def _make(
-    name: str,
-    card: AnyCard,
-    text: str,
-    codes: Array,
-    first: NDArray[np.int64],
-    second: NDArray[np.int64],
-) -> None:
+def _make(name: str, card: AnyCard, codes: Array, groups: dict[str, NDArray[np.int64]]) -> None:
+    """Make a direction of what the groups are, and how it is called, as the button is clicked."""
     try:
-        vector = directions.between_groups(codes, first, second)
+        vector = directions.between_groups(codes, *(groups.get(side, NONE) for side in SIDES))
     except DirectionError as error:
         st.session_state["dirs_problem"] = str(error)
         return
-    new = Kept(directions.clean_name(text), "groups", vector=tuple(vector.tolist()))
+    named = directions.clean_name(st.session_state["group_name"])
+    new = Kept(named, "groups", vector=tuple(vector.tolist()))
     own_directions.add(name, card, [new])
 
 

@@ -198,9 +198,22 @@ def test_a_direction_between_two_classes_becomes_a_slider_and_a_link(open_model:
     assert not again.warning
 
 
+def test_what_is_chosen_and_named_at_the_last_moment_is_made(open_model: OpenModel) -> None:
+    """A click on the button is what ends the typing: both are told at once."""
+    app = open_model("vae", along="own")
+    app.text_input(key="direction_name_vae_3_8").set_value("mine")
+    checked(app.button(key="make_classes").click().run())
+    app.selectbox(key="direction_From_vae").set_value(1)
+    checked(app.button(key="make_classes").click().run())
+    assert app.query_params["dirs"] == "mine!c3-8~1 to 8!c1-8"
+
+
 def test_a_direction_is_removed(open_model: OpenModel) -> None:
     app = open_model("vae", along="own", dirs="a!c1-2~b!c3-4~c!c5-6")
-    checked(app.button(key="remove_direction_1").click().run())
+    second = app.button(key="remove_direction_b")
+    checked(second.click().run())
+    assert [row["name"] for row in rows(app)] == ["a", "c"]
+    checked(second.click().run())  # clicked twice, faster than it goes
     assert [row["name"] for row in rows(app)] == ["a", "c"]
     assert app.query_params["dirs"] == "a!c1-2~c!c5-6"
 
@@ -354,8 +367,7 @@ def test_two_groups_of_marks_become_a_direction(open_model: OpenModel) -> None:
     lasso(app, [7, 17, 27])
     checked(app.button(key="group_B").click().run())
     app.text_input(key="group_name").set_value("thicker")
-    checked(app.run())
-    checked(app.button(key="make_groups").click().run())
+    checked(app.button(key="make_groups").click().run())  # which ends the typing: told at once
     [kept] = app.session_state["dirs"]
     mu = codes()[0].float().numpy()
     difference = mu[[7, 17, 27]].mean(0) - mu[1:500:10].mean(0)
