@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from training import networks, objectives
 from training.data import DataError
-from training.networks import GAN, VAE, OverlapAddConv2d
+from training.networks import GAN, VAE, ConvTranspose2d, OverlapAddConv2d
 from training.recipes import ELBO, Recipe, Wasserstein
 
 TextbookStep = Callable[[Tensor, Tensor], float]
@@ -74,9 +74,10 @@ def images(recipe: Recipe, root: Path) -> Dataset[tuple[Tensor, int]]:
 
 def plain(network: nn.Module) -> nn.Module:
     """The network in torch's default layout, every convolution computed torch's way."""
+    torchs = {OverlapAddConv2d: nn.Conv2d, ConvTranspose2d: nn.ConvTranspose2d}
     for module in network.modules():
-        if isinstance(module, OverlapAddConv2d):
-            module.forward = partial(nn.Conv2d.forward, module)
+        if type(module) in torchs:
+            module.forward = partial(torchs[type(module)].forward, module)
     return network.to(memory_format=torch.contiguous_format)
 
 

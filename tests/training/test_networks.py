@@ -10,6 +10,7 @@ from training.networks import (
     GAN,
     VAE,
     Classifier,
+    ConvTranspose2d,
     Dropout,
     Network,
     OverlapAddConv2d,
@@ -475,6 +476,28 @@ def test_overlap_add_is_a_convolution(channels, kernel, bias):
     (ours_grad,) = torch.autograd.grad((y.double() * weights).sum(), x)
     (reference_grad,) = torch.autograd.grad((expected * weights).sum(), x)
     torch.testing.assert_close(ours_grad, reference_grad, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(("stride", "bias"), [(1, True), (2, True), (2, False)])
+def test_a_transposed_convolution_is_torchs(training, stride, bias):
+    torch.manual_seed(0)
+    settings = {"stride": stride, "padding": 1, "output_padding": stride - 1, "bias": bias}
+    ours = ConvTranspose2d(6, 4, 3, **settings).double().train(training)
+    reference = nn.ConvTranspose2d(6, 4, 3, **settings).double()
+    reference.load_state_dict(ours.state_dict())
+    x = torch.rand(2, 6, 5, 7, dtype=torch.float64, requires_grad=True)
+    y, expected = ours(x), reference(x)
+    torch.testing.assert_close(y, expected)
+    weights = torch.rand_like(expected)
+    for one, other in zip(
+        torch.autograd.grad((y * weights).sum(), [x, *ours.parameters()]),
+        torch.autograd.grad((expected * weights).sum(), [x, *reference.parameters()]),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert ours.float()(x.float()).dtype == torch.bfloat16
 
 
 def test_overlap_add_is_used_where_a_wide_convolution_ends_in_few_channels():

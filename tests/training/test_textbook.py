@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from training import loop, networks, textbook
 from training.data import DataError
-from training.networks import GAN, OverlapAddConv2d
+from training.networks import GAN, ConvTranspose2d, OverlapAddConv2d
 from training.recipes import RECIPES, Recipe
 from training.textbook import Textbook, images, plain
 
@@ -72,6 +72,14 @@ def test_it_takes_our_steps(name: str, monkeypatch: pytest.MonkeyPatch):
     if "penalty" in losses:
         wanted += recipe.objective.gradient_penalty * float(losses["penalty"])  # pyright: ignore
     assert told == pytest.approx(wanted, rel=2e-3, abs=1e-4)
+
+
+def test_its_transposed_convolutions_are_torchs():
+    network = plain(networks.build(RECIPES["mnist-conv-vae-z2"].network)).train()
+    own = [m for m in network.modules() if isinstance(m, ConvTranspose2d)]
+    assert len(own) == 3
+    h = torch.randn(2, 64, 7, 7)
+    torch.testing.assert_close(own[0](h), nn.ConvTranspose2d.forward(own[0], h), rtol=0, atol=0)
 
 
 def test_its_networks_are_plain():
