@@ -345,7 +345,7 @@ def test_a_shared_link_restores_the_state(
     assert box is not None
     page.mouse.click(box["x"] + box["width"] * 0.95, box["y"] + box["height"] / 2)
     page.wait_for_url(re.compile("z="))
-    wait_other(image, before)
+    wait_other(image, before, 20)
     moved = settled_pixels(image)
     other = context.new_page()
     other.goto(page.url)
@@ -362,7 +362,7 @@ def test_the_state_survives_a_walk_through_the_pages(page: Page, server: Server)
     first_slider(page)[0].focus()
     page.keyboard.press("End")
     page.wait_for_url(re.compile("[=_]3_"))
-    wait_other(image, before)
+    wait_other(image, before, 20)
     moved = settled_pixels(image)
     page.get_by_role("link", name="Digits").click()
     wait_alike(canvas_of(page, "digit-0"), moved)  # the same latent, and class 0 on both pages
