@@ -447,7 +447,7 @@ def test_the_picture_stays_in_view_while_the_sliders_are_scrolled(
     last = page.locator("[data-testid^=latent-slider-]").last
     last.scroll_into_view_if_needed()
     expect(image).to_be_in_viewport(ratio=1)
-    expect(last).to_be_in_viewport(ratio=1)
+    expect(last).to_be_in_viewport(ratio=0.99)  # scrolling leaves a part of a pixel outside
     before = wait_painted(image)
     last.press("ArrowRight")
     wait_painted(image, before)
