@@ -148,8 +148,11 @@ def samples_png(opened: Checkpoint, test: ImageData) -> bytes:
         else:
             grid = make_grid(images, nrow=10, padding=2, pad_value=0.5)
     pixels = (grid * 255).round().byte().permute(1, 2, 0).numpy()
+    picture = Image.fromarray(pixels)
+    if (pixels == pixels[..., :1]).all():
+        picture = picture.convert("L")  # half the bytes
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG", optimize=True)
+    picture.save(file, "PNG", optimize=True)
     return file.getvalue()
 
 

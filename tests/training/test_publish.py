@@ -1,5 +1,6 @@
 import io
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -7,7 +8,7 @@ from PIL import Image
 from rich.progress import Progress
 
 from training import atlas, loop
-from training.checkpoint import CheckpointError, load, partial
+from training.checkpoint import CheckpointError, load, partial, shipped
 from training.data import ImageData
 from training.loop import fit
 from training.publish import confusion, destination, publish, samples_png
@@ -77,6 +78,15 @@ def test_samples_are_ten_by_ten_and_the_same_every_time(tiny_checkpoints, halves
         picture = samples_png(opened, halves[1])
         assert Image.open(io.BytesIO(picture)).size == (10 * (8 + 2) + 2,) * 2
         assert picture == samples_png(opened, halves[1])
+
+
+def test_a_grey_picture_is_stored_without_colour(tiny_checkpoints, halves: Splits):
+    def mode(folder: Path) -> str:
+        return Image.open(io.BytesIO(samples_png(load(folder), halves[1]))).mode
+
+    assert mode(tiny_checkpoints / "mnist-conv-vae-z2") == "L"
+    assert mode(tiny_checkpoints / "judges" / "mnist-judge") == "L"
+    assert mode(shipped() / "cifar10-conv-vae-z10") == "RGB"
 
 
 def test_the_confusion_matrix_counts_true_by_read(tiny_checkpoints, halves: Splits):
