@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from training import results
 from training.checkpoint import Card, CheckpointError, find, load, timeline_name
 from training.onnx_files import AnyCard, AnyModel, ForeignCard, open_any, read_any
 from training.recipes import ELBO, RECIPES
@@ -24,11 +25,18 @@ class Catalog:
     """Cards of the models that verified, by folder name, in the order people should meet them."""
     problems: dict[str, str]
     """For every folder that failed: which check, in one sentence."""
+    results: dict[str, Card]
+    """Cards of the models whose results alone are here, by folder relative to the root."""
 
     @property
     def trained(self) -> dict[str, Card]:
         """Cards of the models that were trained here, by folder name, in the same order."""
         return {name: card for name, card in self.cards.items() if isinstance(card, Card)}
+
+    @property
+    def measured(self) -> dict[str, Card]:
+        """Cards of all that was trained here, with weights or without, by folder."""
+        return self.trained | self.results
 
     def open(self, name: str, device: str = "cpu", epoch: int | None = None) -> AnyModel:
         """Load one model, as shipped or with its weights after an ``epoch`` of its timeline.
@@ -54,7 +62,7 @@ class Catalog:
 
 
 def scan(root: Path) -> Catalog:
-    """Read and verify every folder of a checkpoint or a decoder directly inside ``root``."""
+    """Read and verify every checkpoint, decoder and result directly inside ``root``."""
     cards: dict[str, AnyCard] = {}
     problems: dict[str, str] = {}
     for folder in find(root):
@@ -68,7 +76,21 @@ def scan(root: Path) -> Catalog:
         if card.family != "classifier" and card.image_shape[1] > 1:  # points are no pictures
             cards[folder.name] = card
     order = sorted(cards, key=lambda name: (_turn(cards[name]), natural(name)))
-    return Catalog(root, {name: cards[name] for name in order}, problems)
+    kept, bad = _scan_results(root)
+    return Catalog(root, {name: cards[name] for name in order}, problems | bad, kept)
+
+
+def _scan_results(root: Path) -> tuple[dict[str, Card], dict[str, str]]:
+    """Cards of the models whose results alone are here, and which check the others failed."""
+    cards: dict[str, Card] = {}
+    problems: dict[str, str] = {}
+    for folder in results.find(root):
+        name = folder.relative_to(root).as_posix()
+        try:
+            cards[name] = results.read(folder)
+        except CheckpointError as error:
+            problems[name] = error.check
+    return cards, problems
 
 
 def natural(text: str) -> list[tuple[float, str]]:

@@ -33,7 +33,8 @@ def without_empty_columns(table: Table) -> Table:
 
 def _trained(row: Row, problems: Mapping[str, str]) -> str:
     if row.card is not None:
-        return f"{row.card.epochs} of {row.card.recipe.epochs}"
+        without = "" if row.shipped else ", results only"
+        return f"{row.card.epochs} of {row.card.recipe.epochs}{without}"
     return "failed verification" if row.recipe.name in problems else "not trained yet"
 
 

@@ -713,6 +713,40 @@ def report(
 
 
 @app.command()
+def keep(
+    folders: Annotated[
+        list[Path], typer.Argument(help="Checkpoint folders that have been scored.")
+    ],
+    into: Annotated[
+        Path | None,
+        typer.Option(help="Folder of checkpoints that receives them. Default: the shipped ones."),
+    ] = None,
+) -> None:
+    """Keep the results of models too large to ship: card, losses and picture, without weights.
+
+    They go into the folder's `results`, where the report and the app's page of the reports find
+    them. Exits with 1 where one was refused; the others are kept all the same.
+    """
+    from training import results
+    from training.checkpoint import CheckpointError
+
+    root = into or _shipped()
+    failed = False
+    for folder in folders:
+        try:
+            card = results.keep(folder, root)
+        except CheckpointError as error:
+            failed = True
+            errors.print(f"[red]refused[/]  {escape(str(error))}", soft_wrap=True)
+        except OSError as error:
+            _fail(f"{root} cannot be written: {error.strerror}")
+        else:
+            console.print(f"[green]kept[/]     {escape(card.name)}", soft_wrap=True)
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
 def bench(
     recipes: Annotated[
         list[str] | None,
@@ -787,20 +821,29 @@ def verify(
     ONNX decoders beside them are checked too, and tried on a few latents. Exits with 1 where any
     fails; the others are checked all the same.
     """
+    from training import results
     from training.checkpoint import CheckpointError, find
     from training.onnx_files import open_any
 
+    def whole(path: Path) -> str:
+        opened = open_any(path)
+        opened.atlas()
+        opened.history()
+        return f"{len(opened.card.files)} files"
+
+    def without_weights(path: Path) -> str:
+        results.read(path)
+        return "results, without weights"
+
     root = folder or _shipped()
-    folders = [root] if (root / "card.json").exists() else find(root)
-    if not folders:
+    checks = dict.fromkeys([root] if (root / "card.json").exists() else find(root), whole)
+    checks |= dict.fromkeys(results.find(root), without_weights)
+    if not checks:
         _fail(f"there are no checkpoints in {root}")
     failed = 0
-    for path in folders:
+    for path, check in checks.items():
         try:
-            opened = open_any(path)
-            opened.atlas()
-            opened.history()
-            line = f"[green]ok[/]      {escape(str(path))}: {len(opened.card.files)} files"
+            line = f"[green]ok[/]      {escape(str(path))}: {check(path)}"
         except CheckpointError as error:
             failed += 1
             line = f"[red]failed[/]  {escape(str(path))}: {escape(error.check)}"

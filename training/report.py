@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import quote
 
+from training import results
 from training.checkpoint import Card, CheckpointError, Scores, find, verify_files
 from training.onnx_files import is_foreign
 from training.recipes import ELBO, RECIPES, Recipe
@@ -54,6 +55,11 @@ DETAILS = {
     "reconstruction_sharpness",
 }
 """Scores that report.json alone has; the README's tables have every other one."""
+NOT_SHIPPED = (
+    f"All that is shipped fits into {LIMIT_MB} MB. Of models marked *results only* there are card, "
+    "losses and picture, and no weights: `latent-train fit NAME` trains them again."
+)
+"""What a README says where there are such."""
 ARROWS = {"higher": "↑", "lower": "↓", "real": "≈"}
 """Which way a score is better."""
 
@@ -134,6 +140,13 @@ class Row:
     """What the report says of it."""
     card: Card | None
     """What was trained and measured; None where it has not been trained yet."""
+    folder: str = ""
+    """Folder of that card, relative to the checkpoints'; "" where there is none."""
+
+    @property
+    def shipped(self) -> bool:
+        """Whether its weights are there too, and not its results alone."""
+        return self.card is not None and not _results_only(self.folder)
 
 
 def says(recipe: Recipe) -> str:
@@ -145,24 +158,31 @@ def says(recipe: Recipe) -> str:
 def rows(cards: Mapping[str, Card], report: str) -> list[Row]:
     """Every system of ``report`` in the order of its recipes, with its card where there is one.
 
-    ``cards`` are keyed by folder; a system's lies in the folder of its recipe's name.
+    ``cards`` are keyed by folder; a system's lies in the folder of its recipe's name, or in that
+    of its results.
     """
-    return [
-        Row(recipe, says(recipe), _card_of(cards, recipe))
-        for recipe in RECIPES.values()
-        if recipe.report == report
-    ]
+    listed: list[Row] = []
+    for recipe in RECIPES.values():
+        if recipe.report == report:
+            folder = _folder_of(cards, recipe)
+            listed.append(Row(recipe, says(recipe), cards.get(folder), folder))
+    return listed
 
 
-def _card_of(cards: Mapping[str, Card], recipe: Recipe) -> Card | None:
-    card = cards.get(recipe.name)
-    return card if card and card.name == recipe.name else None
+def _folder_of(cards: Mapping[str, Card], recipe: Recipe) -> str:
+    folders = (recipe.name, f"{results.FOLDER}/{recipe.name}")
+    named = (f for f in folders if f in cards and cards[f].name == recipe.name)
+    return next(named, "")
+
+
+def _results_only(folder: str) -> bool:
+    return folder.startswith(f"{results.FOLDER}/")
 
 
 def others(cards: Mapping[str, Card]) -> dict[str, Card]:
     """The cards that are no report's, by folder: the project's own first, then foreign ones."""
     systems = {
-        row.recipe.name for report in REPORTS for row in rows(cards, report) if row.card is not None
+        row.folder for report in REPORTS for row in rows(cards, report) if row.card is not None
     }
     order = {name: index for index, name in enumerate(RECIPES)}
     folders = sorted(
@@ -175,7 +195,7 @@ def others(cards: Mapping[str, Card]) -> dict[str, Card]:
 def data(cards: Mapping[str, Card]) -> dict[str, Any]:
     """Every system of the reports, trained or not, and every other card, ready for JSON."""
     listed = [row for report in REPORTS for row in rows(cards, report)]
-    listed += [Row(card.recipe, "", card) for card in others(cards).values()]
+    listed += [Row(card.recipe, "", card, folder) for folder, card in others(cards).items()]
     return {
         "figures": FIGURES,
         "reported": {
@@ -196,6 +216,7 @@ def _entry(row: Row) -> dict[str, Any]:
         "title": recipe.title,
         "says": row.says,
         "trained": card is not None,
+        "shipped": row.shipped,
         "epochs": card.epochs if card else 0,
         "metrics": card.metrics if card else {},
         "scores": scores.model_dump(include={"values", "real", "judge", "samples", "seed"})
@@ -214,23 +235,25 @@ def markdown(
 
     ``cards`` are keyed by folder, relative to the README's; ``problems`` names, by folder, what
     is wrong with the checkpoints left out; ``total_bytes`` is the size of them all on disk, by
-    default what the cards list.
+    default what the cards of those with weights list.
     """
     groups = {
-        report: {row.recipe.name: row.card for row in rows(cards, report) if row.card}
+        report: {row.folder: row.card for row in rows(cards, report) if row.card}
         for report in REPORTS
     }
     rest = others(cards)
     groups[""] = {name: card for name, card in rest.items() if card.family != "classifier"}
     judges = {name: card for name, card in rest.items() if card.family == "classifier"}
     models = {name: card for group in groups.values() for name, card in group.items()}
-    total = sum(map(_size, cards.values())) if total_bytes is None else total_bytes
+    listed = (_size(card) for folder, card in cards.items() if not _results_only(folder))
+    total = sum(listed) if total_bytes is None else total_bytes
     parts = [
         "# Checkpoints",
         MARK,
         f"Every number comes from a checkpoint's own `card.json`; `report.json` has more of them. "
         f"{SCORES['negative_elbo'].title}: {SCORES['negative_elbo'].says} Where the first part is "
         "a squared error, it compares with its like only.",
+        NOT_SHIPPED if any(map(_results_only, models)) else "",
         *_judge_section(judges),
         *(part for report, group in groups.items() for part in _group_section(report, group)),
         *_score_section(models),
@@ -275,9 +298,9 @@ def _group_section(report: str, group: Mapping[str, Card]) -> list[str]:
             _model(name, card),
             f"{_plain(card.recipe.dataset)}, {card.family}",
             _epochs(card),
-            f"{_size(card) / 1000:,.0f}",
+            f"{_size(card) / 1000:,.0f}" + (" (results only)" if _results_only(name) else ""),
             _negative_elbo(card),
-            *([says(RECIPES[name])] if report else []),
+            *([says(RECIPES[card.name])] if report else []),
             _plain(card.notes),
         ]
         for name, card in group.items()
@@ -462,21 +485,22 @@ def write(root: Path) -> list[Path]:
     where there is no checkpoint or where the README is somebody's own, OSError, naming ``root``,
     where the disk refuses; then both are as they were.
     """
-    folders = [folder for folder in find(root) if not is_foreign(folder)]
-    if not folders:
+    found = {folder: verify_files for folder in find(root) if not is_foreign(folder)}
+    found |= dict.fromkeys(results.find(root), results.read)
+    if not found:
         raise ValueError(
             f"there are no checkpoints in {root}: train one with `latent-train fit`, or name the "
             "folder that holds them"
         )
     cards: dict[str, Card] = {}
     problems: dict[str, str] = {}
-    for folder in folders:
+    for folder, verified in found.items():
         name = folder.relative_to(root).as_posix()
         try:
-            cards[name] = verify_files(folder)
+            cards[name] = verified(folder)
         except CheckpointError as error:
             problems[name] = error.check
-    total = sum(path.stat().st_size for f in folders for path in f.rglob("*") if path.is_file())
+    total = sum(path.stat().st_size for f in found for path in f.rglob("*") if path.is_file())
     texts = {
         "report.json": json.dumps(data(cards), indent=1, allow_nan=False) + "\n",
         "README.md": markdown(cards, problems, total),

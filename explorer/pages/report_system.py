@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import streamlit as st
 
 from explorer import catalog, figures, latent, resources
 from explorer.pages import parts, report_pictures, report_strips
 from explorer.pages.report_strips import codes_of, pixels_of
-from training.checkpoint import Card, Checkpoint
+from training.checkpoint import Card, Checkpoint, History, read_history
 from training.data import DataError, ImageData
 
 COLUMNS = 10
@@ -21,7 +23,8 @@ NOISE_SEED = 0
 def draw_all(name: str, report: str) -> None:
     """Every figure and picture of a model; raises CheckpointError where a file is refused."""
     opened = resources.trained(name)
-    _losses(name, opened)
+    _losses(name, opened.card, opened.history())
+    _batches(name, opened)
     _samples(name, opened)
     images = _originals(opened.card) if opened.card.family == "vae" else None
     if images is not None:
@@ -32,15 +35,27 @@ def draw_all(name: str, report: str) -> None:
         report_strips.draw(name, opened, images)
 
 
-def _losses(name: str, opened: Checkpoint) -> None:
+def draw_results(name: str, folder: Path, card: Card) -> None:
+    """The losses and the picture of a model without weights; raises CheckpointError."""
+    _losses(name, card, read_history(folder, card))
+    if picture := resources.samples(name, folder, card):
+        st.subheader("Samples")
+        words = "Drawn at the end of its training"
+        parts.picture(st, picture, words, words)
+
+
+def _losses(name: str, card: Card, history: History) -> None:
     st.subheader("Losses")
-    history, colours = opened.history(), parts.class_colours()
-    best = figures.best_epoch(opened.card.recipe, history)
+    colours = parts.class_colours()
+    best = figures.best_epoch(card.recipe, history)
     st.caption(
         "Per epoch; dotted on the training set while training, solid on the test set."
         + (f" The weights of epoch {best}, the best, are those shown below." if best else "")
     )
     report_pictures.show_figures(f"{name}-losses", figures.loss_curves(history, colours, best))
+
+
+def _batches(name: str, opened: Checkpoint) -> None:
     every, kept = opened.batch_losses()
     if not kept:
         return
@@ -52,7 +67,7 @@ def _losses(name: str, opened: Checkpoint) -> None:
         "the mean of the last epoch's."
     )
     report_pictures.show_figures(
-        f"{name}-batches", figures.batch_curves(losses, window, colours, every)
+        f"{name}-batches", figures.batch_curves(losses, window, parts.class_colours(), every)
     )
 
 

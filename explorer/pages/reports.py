@@ -41,12 +41,13 @@ def page() -> None:
     st.subheader(f"{report}: {SUBJECTS[report]}")
     st.caption(f"Loss figures of the report that are made anew here: {FIGURES[report]}.")
     found = resources.models()
-    systems = rows(found.trained, report)
-    _table(tables.overview(systems, found.problems), f"Every system of {report}")
+    systems = rows(found.measured, report)
+    problems = {Path(folder).name: problem for folder, problem in found.problems.items()}
+    _table(tables.overview(systems, problems), f"Every system of {report}")
     _compare(report, systems)
     row = _choose(systems)
     st.header(row.recipe.row, divider="gray")
-    _show(row, report, found)
+    _show(row, report, found.root, problems.get(row.recipe.name, ""))
 
 
 def _table(table: tables.Table, alt: str) -> None:
@@ -81,13 +82,13 @@ def _compare(report: str, systems: list[Row]) -> None:
 
 
 def _choose(systems: list[Row]) -> Row:
-    """The system shown in detail: the link's, else the first that is trained."""
+    """The system shown in detail: the link's, else the first of which there is most to see."""
     by_name = {row.recipe.name: row for row in systems}
     asked = st.session_state["row"]
     if asked not in by_name:
         if asked:
             st.warning(f"There is no system {asked!r} in this report; this is another one.")
-        first = next((row for row in systems if row.card is not None), systems[0])
+        first = max(systems, key=lambda row: (row.shipped, row.card is not None))
         st.session_state["row"] = first.recipe.name
     st.selectbox(
         "System",
@@ -99,7 +100,7 @@ def _choose(systems: list[Row]) -> Row:
     return by_name[st.session_state["row"]]
 
 
-def _show(row: Row, report: str, found: catalog.Catalog) -> None:
+def _show(row: Row, report: str, root: Path, problem: str) -> None:
     name, card = row.recipe.name, row.card
     left, right = st.columns(2)
     with left:
@@ -110,16 +111,25 @@ def _show(row: Row, report: str, found: catalog.Catalog) -> None:
         if card is not None:
             words = f"After {card.epochs} epochs on {card.recipe.dataset}. {card.notes}"
             st.caption(catalog.plain(words))
+            if not row.shipped:
+                st.info(
+                    "Its weights are not here, only its results: the other pages do not have it. "
+                    f"Train it again with `latent-train fit {name}`."
+                )
             _table(tables.measured(card), "Measured at the end of training")
-        elif name in found.problems:
-            st.error(f"This checkpoint was left out: {catalog.plain(found.problems[name])}.")
+        elif problem:
+            st.error(f"This checkpoint was left out: {catalog.plain(problem)}.")
         else:
             st.info(f"Not trained yet. Train it with `latent-train fit {name}`.")
     if card is None:
         return
-    _scores(card, found.root / name)
+    folder = root / row.folder
+    _scores(card, folder)
     try:
-        report_system.draw_all(name, report)
+        if row.shipped:
+            report_system.draw_all(name, report)
+        else:
+            report_system.draw_results(name, folder, card)
     except CheckpointError as error:
         st.error(f"The rest of this checkpoint cannot be shown: {catalog.plain(str(error))}.")
 

@@ -89,7 +89,7 @@ def choose_model(found: catalog.Catalog) -> None:
         st.markdown(catalog.describe(found.cards[st.session_state["model"]]))
         for name, problem in found.problems.items():
             st.error(
-                f"**{name}** was left out: {catalog.plain(problem)}.",
+                f"**{catalog.plain(name)}** was left out: {catalog.plain(problem)}.",
                 icon=":material/broken_image:",
             )
 

@@ -66,6 +66,26 @@ def test_every_bad_folder_is_named_with_the_check_that_failed(mixed: Path) -> No
         assert word in problems[name]
 
 
+def test_results_are_found_beside_the_models_and_are_none(zoo: Path, tmp_path: Path) -> None:
+    root = tmp_path / "checkpoints"
+    root.mkdir()
+    for name in ("tiny-vae-z2", "tiny-vae-z5", "tiny-cgan"):
+        folder = shutil.copytree(
+            zoo / name, root / ("" if name == "tiny-cgan" else "results") / name
+        )
+        if name != "tiny-cgan":
+            (folder / "weights.safetensors").unlink()
+    (root / "results" / "tiny-vae-z5" / "history.json").unlink()
+    found = catalog.scan(root)
+    assert list(found.cards) == list(found.trained) == ["tiny-cgan"]
+    assert list(found.results) == ["results/tiny-vae-z2"]
+    assert list(found.measured) == ["tiny-cgan", "results/tiny-vae-z2"]
+    assert list(found.problems) == ["results/tiny-vae-z5"]
+    assert "history.json is missing" in found.problems["results/tiny-vae-z5"]
+    with pytest.raises(CheckpointError, match="no such model"):
+        found.open("results/tiny-vae-z2")
+
+
 def test_a_bad_model_cannot_be_opened(mixed: Path) -> None:
     found = catalog.scan(mixed)
     with pytest.raises(CheckpointError, match="truncated"):

@@ -19,7 +19,17 @@ from streamlit.testing.v1 import AppTest
 from explorer import figures, latent, resources
 from explorer.pages import report_pictures
 from tests.explorer.conftest import CGAN, VAE_Z5, Open, checked, make_checkpoint, told, words
-from training.checkpoint import Judged, Scores, add_scores, load, read_card, shipped
+from training import results
+from training.checkpoint import (
+    History,
+    Judged,
+    Scores,
+    add_scores,
+    load,
+    read_card,
+    read_history,
+    shipped,
+)
 from training.data import ImageData
 from training.loop import Run
 from training.publish import publish
@@ -215,19 +225,21 @@ def load_family(name: str) -> str:
 @pytest.mark.parametrize("name", TRAINED)
 def test_the_curves_are_the_checkpoints_history(open_page: Open, trained: Path, name: str) -> None:
     app = open_page(report=RECIPES[name].report, row=name)
-    drawn = {
-        title: points
-        for chart in charts(app).values()
-        if "-losses-" in chart["file"]
-        for title, points in curves(chart).items()
-    }
-    history = load(trained / name).history()
-    expected = {
+    assert losses(app) == by_curve(load(trained / name).history())
+
+
+def losses(app: AppTest) -> dict[str, tuple[list[float], list[float]]]:
+    """Every curve of the losses per epoch."""
+    drawn = [chart for chart in charts(app).values() if "-losses-" in chart["file"]]
+    return {title: points for chart in drawn for title, points in curves(chart).items()}
+
+
+def by_curve(history: History) -> dict[str, tuple[list[float], list[float]]]:
+    return {
         f"{figures.part(part).title}, {split}": ([1, 2], values)
         for split, parts in history.items()
         for part, values in parts.items()
     }
-    assert drawn == expected
 
 
 def test_the_epoch_that_was_kept_is_marked(open_page: Open, trained: Path) -> None:
@@ -403,6 +415,51 @@ def test_r1s_sweep_is_the_final_test_loss(open_page: Open, trained: Path) -> Non
     total = read_card(trained / "mnist-dense-vae-h512-z2").metrics["test/total"]
     assert curves(charts(app)["MNIST: latent size at h=512"]) == {"Test loss": ([2], [total])}
     assert curves(charts(app)["MNIST: width at z=2"]) == {"Test loss": ([512], [total])}
+
+
+# --- results without weights -------------------------------------------------------------------
+
+
+@pytest.fixture
+def without_weights(copied: Path) -> Path:
+    """The checkpoints, the CGAN of which has left its results only."""
+    score(copied / "mnist-cgan", inception_score=9.5, inception_score_std=0.25)
+    results.keep(copied / "mnist-cgan", copied)
+    shutil.rmtree(copied / "mnist-cgan")
+    return copied
+
+
+def test_results_are_shown_without_weights(open_page: Open, without_weights: Path) -> None:
+    app = open_page(checkpoints=without_weights, report="R3", row="mnist-cgan")
+    assert list(frame(app)["epochs"]) == ["2 of 2", "not trained yet", "2 of 2, results only"]
+    assert headings(app)[-3:] == ["Scores", "Losses", "Samples"]
+    assert captions(app) == ["Drawn at the end of its training"]
+    [told_so] = [one.value for one in app.info]
+    assert "latent-train fit mnist-cgan" in told_so
+    assert list(frame(app, 1)["system"]) == ["real test images", "VAE", "CGAN"]
+    folder = without_weights / "results" / "mnist-cgan"
+    assert losses(app) == by_curve(read_history(folder, read_card(folder)))
+    assert not app.error
+
+
+def test_a_report_opens_on_a_model_with_weights(open_page: Open, without_weights: Path) -> None:
+    shutil.copytree(
+        without_weights / "results" / "mnist-cgan",
+        without_weights / "results" / "mnist-conv-vae-z2",
+    )
+    assert open_page(checkpoints=without_weights, report="R3").session_state["row"] == (
+        "mnist-conv-vae-z2"
+    )
+    shutil.rmtree(without_weights / "mnist-conv-vae-z2")
+    assert open_page(checkpoints=without_weights, report="R3").session_state["row"] == "mnist-cgan"
+
+
+def test_damaged_results_show_a_sentence(open_page: Open, without_weights: Path) -> None:
+    (without_weights / "results" / "mnist-cgan" / "samples.png").write_bytes(b"")
+    app = open_page(checkpoints=without_weights, report="R3", row="mnist-cgan")
+    assert list(frame(app)["epochs"]) == ["2 of 2", "not trained yet", "failed verification"]
+    [error] = app.error
+    assert "samples.png is truncated" in error.value.replace("\\", "")
 
 
 # --- failures ----------------------------------------------------------------------------------

@@ -16,7 +16,8 @@ import pytest
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from training.checkpoint import Card, Judged, Scores, find, read_card, shipped
+from training import results
+from training.checkpoint import Card, Judged, Scores, add_scores, find, read_card, shipped
 from training.recipes import RECIPES
 from training.report import FIGURES, REPORTED, REPORTS, SAYS, data, markdown, rows, says, write
 from training.scores import SCORES
@@ -327,6 +328,43 @@ def test_scores_without_a_judge(tiny_checkpoints):
     assert "10,000 images of each model, without a judge." in text
 
 
+def test_results_stand_among_the_models_and_say_that_they_are_results_only(root):
+    shutil.move(root / CGAN, root / "aside")
+    measured = scores(inception_score=9.5, frechet=1.0)
+    add_scores(root / "aside", measured)
+    results.keep(root / "aside", root)
+    shutil.rmtree(root / "aside")
+    write(root)
+    text = (root / "README.md").read_text()
+    assert "results only" in text.split("## Judges")[0]
+    found = tables(text)
+    model = column(found["R3"], "model")
+    assert model == [f"Convolutional VAE, z=2{VAE}", f"Conditional GANresults/{CGAN}"]
+    whole, kept = column(found["R3"], "KB")
+    assert "only" not in whole
+    assert kept.endswith(" (results only)")
+    assert column(found["halves"], "model") == ["real test set", f"results/{CGAN}"]
+    assert f"`latent-train fit {CGAN}`" not in text
+    assert all((root / unquote(link)).is_file() for link in links(text))
+    on_disk = sum(f.stat().st_size for f in root.rglob("*/*") if f.is_file())
+    assert f"All checkpoints together: {on_disk / 1e6:.1f} MB" in text
+    listed = json.loads((root / "report.json").read_text())["rows"]
+    told = {row["recipe"]: (row["trained"], row["shipped"]) for row in listed}
+    assert told[VAE] == (True, True)
+    assert told[CGAN] == (True, False)
+    assert told["mnist-gan-r3"] == (False, False)
+
+
+def test_weights_that_are_there_go_before_results(root):
+    cards = cards_in(root)
+    assert [row.shipped for row in rows({f"results/{CGAN}": cards[CGAN]} | cards, "R3")] == [
+        True,
+        False,
+        True,
+    ]
+    assert "results only" not in markdown(cards)
+
+
 def test_the_size_is_held_against_the_limit(tiny_checkpoints):
     cards = cards_in(tiny_checkpoints)
     assert "All checkpoints together: 39.9 MB, under the limit of 40 MB" in markdown(
@@ -440,6 +478,7 @@ def test_json_has_every_system_and_every_other_card(tiny_checkpoints):
         "title": "Conditional GAN",
         "says": says(RECIPES[CGAN]),
         "trained": True,
+        "shipped": True,
         "epochs": 2,
         "metrics": cards[CGAN].metrics,
         "scores": {
