@@ -53,7 +53,8 @@ def describe_device(device: torch.device) -> str:
     """Device with the name of the processor, e.g. "cpu (AMD EPYC, 2 threads)"."""
     if device.type == "cuda":
         return f"cuda ({torch.cuda.get_device_name(device)})"
-    return f"{device.type} ({_processor()}, {torch.get_num_threads()} threads)"
+    threads = torch.get_num_threads()
+    return f"{device.type} ({_processor()}, {threads} thread{'' if threads == 1 else 's'})"
 
 
 def _processor() -> str:
