@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import streamlit as st
 
-from explorer import catalog, resources, settings
+from explorer import catalog, resources, settings, state
 from training.data import DataError
 from training.download import download_mnist
 from training.onnx_files import AnyCard
+
+OFFERED = 6
+"""Models offered at most, the first ones in the order in which people should meet them."""
 
 
 def no_models(found: catalog.Catalog) -> None:
@@ -27,7 +30,7 @@ def no_models(found: catalog.Catalog) -> None:
 
 
 def no_map(card: AnyCard) -> None:
-    """Say why there is no map of this model, and where to go instead."""
+    """Say why there is no map of this model, and what to do instead."""
     if card.family == "vae":
         st.info(
             "There is no map: this model's real images are not here, and its checkpoint has no "
@@ -37,9 +40,31 @@ def no_map(card: AnyCard) -> None:
         st.info(
             "This model has no encoder: nothing says where a real image would lie among its "
             f"{card.latent_dim} numbers. A map of its samples, as a judge sees them, is made at "
-            "the end of a training whose data have a judge; this checkpoint has none. Choose "
-            "another model in the sidebar, or move through this one on the **Sliders** page."
+            "the end of a training whose data have a judge; this checkpoint has none. Move through "
+            "this model on the **Sliders** page."
         )
+    instead("map")
+
+
+def instead(page: str) -> None:
+    """Offer models that ``page`` can show, where there are any, in place of one that it cannot."""
+    cards = resources.models().cards
+    able = [
+        name
+        for name, card in cards.items()
+        if not catalog.abilities(card, bool(resources.planes(name)))[page]
+    ]
+    if not able:
+        return
+    st.markdown("This page can show:")
+    with st.container(horizontal=True):
+        for name in able[:OFFERED]:
+            st.button(
+                catalog.plain(cards[name].title),
+                key=f"{page} {name}",
+                on_click=state.open_page,
+                args=(page, name),
+            )
 
 
 def data_notice(card: AnyCard) -> None:

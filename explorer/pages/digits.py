@@ -7,7 +7,7 @@ import streamlit as st
 from explorer import sizes, state
 from explorer.components.picture import Slot, picture
 from explorer.components.slider_bank import slider_bank
-from explorer.pages import asked_classes, parts, slider_rows
+from explorer.pages import absent, asked_classes, parts, slider_rows
 from explorer.pages.asked_classes import WIDTH
 from explorer.pages.digit_words import DIGITS, words_of
 from training.onnx_files import AnyCard
@@ -21,10 +21,8 @@ def page() -> None:
     words = words_of(card)
     st.title(words.title)
     if not card.num_classes:
-        st.info(
-            "This model cannot be asked for a class: nobody told it what its images show. "
-            "Choose the **conditional GAN** in the sidebar."
-        )
+        st.info("This model cannot be asked for a class: nobody told it what its images show.")
+        absent.instead("digits")
         return
     st.caption(words.caption)
     data = state.components_data(name, card)

@@ -13,7 +13,7 @@ from explorer.components.latent_map import latent_map
 from explorer.components.picture import picture
 from explorer.components.seen import seen
 from explorer.layout import NEAREST
-from explorer.pages import brought, parts, planes, selection
+from explorer.pages import absent, brought, parts, planes, selection
 from explorer.pages.selection import Shown
 
 PICTURE = 136
@@ -35,9 +35,9 @@ def page() -> None:
     name, card = parts.current_model()
     if why_not := catalog.abilities(card)["draw"]:
         st.info(
-            f"This model cannot read a drawing. {why_not} Choose a VAE of digits in the sidebar, "
-            "or move through this model on the **Sliders** page."
+            f"This model cannot read a drawing. {why_not} Move through it on the **Sliders** page."
         )
+        absent.instead("draw")
         return
     image = brought.current(name, card)
     data = state.components_data(name, card)

@@ -10,7 +10,7 @@ from plotly.graph_objects import Figure
 
 from explorer import catalog, figures, replay, resources, state
 from explorer.components.scrubber import scrubber
-from explorer.pages import parts, replay_panels, report_pictures
+from explorer.pages import absent, parts, replay_panels, report_pictures
 from explorer.replay import Stop
 from training.checkpoint import Card, CheckpointError
 
@@ -20,7 +20,8 @@ def page() -> None:
     st.title("How did it learn?")
     name, card = parts.current_model()
     if not isinstance(card, Card) or not catalog.earlier(card):
-        _nothing_kept(catalog.abilities(card)["replay"])
+        st.info(catalog.abilities(card)["replay"])
+        absent.instead("replay")
         return
     try:
         _replay(name, card)
@@ -61,23 +62,6 @@ def _replay(name: str, card: Card) -> None:
             _curves(f"{name}-beside-{i}", {title: charts[title]}, name, stops)
     rest = {title: chart for title, chart in charts.items() if title not in beside}
     _curves(f"{name}-epochs", rest, name, stops)
-
-
-def _nothing_kept(why_not: str) -> None:
-    """Say why there is nothing to replay, and offer the models that have something."""
-    st.info(why_not)
-    cards = resources.models().trained
-    others = [name for name, card in cards.items() if catalog.earlier(card)]
-    if others:
-        st.markdown("These models keep some of their earlier epochs:")
-    with st.container(horizontal=True):
-        for name in others:
-            st.button(
-                catalog.plain(cards[name].title),
-                key=f"replay {name}",
-                on_click=state.open_page,
-                args=("replay", name),
-            )
 
 
 def _chosen(stops: list[Stop]) -> int:
