@@ -75,7 +75,7 @@ def _tile(found: Catalog, name: str) -> None:
     lines = [tiles.build(card), *(tiles.measured(card) or ["Not scored yet"])]
     st.markdown("  \n".join(f":small[{line}]" for line in lines))
     st.space("stretch")
-    with st.container(horizontal=True):
+    with st.container(horizontal=True, gap="xsmall"):
         for where, why_not in catalog.abilities(card, bool(resources.planes(name))).items():
             st.button(
                 where.title() if why_not else f":primary[{where.title()}]",
