@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -103,6 +104,26 @@ def test_arrow_keys_walk_over_samples(page: Page, server: Server) -> None:
     page.wait_for_url(re.compile(r"[?&]z="))
     expect(page.get_by_test_id("map-point")).to_be_visible()
     wait_other(image, before, 2)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_buttons_of_the_map_cover_nothing_and_send_nothing_away(
+    context: BrowserContext, server: Server, theme: Literal["light", "dark"]
+) -> None:
+    page = context.new_page()
+    page.emulate_media(color_scheme=theme)
+    box = open_map(page, server, "mnist-conv-vae-z2")
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    bar, legend = page.locator(".modebar"), page.locator(".legend")
+    expect(bar).to_have_css("opacity", "1")
+    titles = bar.locator(".modebar-btn").evaluate_all("all => all.map(e => e.dataset.title)")
+    assert titles[0] == "Download plot as a PNG"
+    assert not [title for title in titles if re.search("share|cloud|studio", title, re.I)]
+    group = bar.locator(".modebar-group").first
+    expect(group).to_have_css("background-color", "rgba(0, 0, 0, 0)")
+    below, above = legend.bounding_box(), bar.bounding_box()
+    assert below and above
+    assert above["y"] + above["height"] <= below["y"]
 
 
 def test_plotly_comes_before_the_map_is_opened_once_nothing_is_touched(

@@ -283,10 +283,16 @@ function buildMap({ component, root, newView }) {
     const [across, up] = linked ? axes.map((name) => name.replace(": ", ":<br>")) : axes;
     return {
       height: linked ? 440 : 560,
-      margin: linked ? { l: 55, r: 5, t: 35, b: 110 } : { l: 45, r: 10, t: 10, b: 45 },
+      // at the top there is room for the buttons, which would cover the legend's first line
+      margin: linked ? { l: 55, r: 5, t: 35, b: 110 } : { l: 45, r: 10, t: 35, b: 45 },
       paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)",
       font: { color: ink, family: style.fontFamily, size: linked ? 12 : 14 },
+      modebar: {
+        bgcolor: "rgba(0,0,0,0)", // its own would be the paper's, which is black but for alpha
+        color: ink,
+        activecolor: style.getPropertyValue("--st-primary-color"),
+      },
       hovermode: false,
       dragmode: "pan",
       uirevision: `${model} ${axes}`, // the zoom survives a rerun
@@ -468,7 +474,8 @@ function buildMap({ component, root, newView }) {
       background = null;
     }
     const narrow = current.data.linked ? ["toImage", "zoom2d", "zoomIn2d", "zoomOut2d"] : [];
-    const config = { responsive: true, displaylogo: false, scrollZoom: true,
+    // Plotly's "Share chart..." would send the codes to its cloud: nothing leaves this computer.
+    const config = { responsive: true, displaylogo: false, scrollZoom: true, showSendToCloud: false,
       modeBarButtonsToRemove: ["autoScale2d", ...narrow] };
     const first = !plot;
     plot = await Plotly.react(surface, traces(), layout(), config);
