@@ -41,8 +41,7 @@ def main(out: Annotated[Path, typer.Option(help="Where the WebP is written.")] =
         page.goto(f"{server.url}/map?model={MODEL}")
         first, *rest = (_small(frame) for frame in _film(page))
     out.parent.mkdir(exist_ok=True)
-    options = {"duration": FRAME_MS, "quality": QUALITY, "method": 6}
-    first.save(out, save_all=True, append_images=rest, **options)
+    first.save(out, save_all=True, append_images=rest, duration=FRAME_MS, quality=QUALITY, method=6)
 
 
 def _film(page: Page) -> Iterator[bytes]:
@@ -87,7 +86,9 @@ def _along_the_classes(page: Page, turn: float) -> tuple[float, float]:
 def _small(png: bytes) -> Image.Image:
     """A frame as wide as a README."""
     frame = Image.open(io.BytesIO(png)).convert("RGB")
-    return frame.resize((WIDTH, round(frame.height * WIDTH / frame.width)), Image.Resampling.LANCZOS)
+    return frame.resize(
+        (WIDTH, round(frame.height * WIDTH / frame.width)), Image.Resampling.LANCZOS
+    )
 
 
 if __name__ == "__main__":
