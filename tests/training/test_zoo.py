@@ -19,7 +19,7 @@ from tests.training.conftest import text
 from training import zoo
 from training.checkpoint import load, read_card
 from training.cli import app
-from training.data import ImageData
+from training.data import ImageData, data_root
 from training.publish import publish
 from training.recipes import RECIPES, KeepBest, by_name
 from training.resume import state_path
@@ -249,7 +249,7 @@ def test_one_trained_for_fewer_epochs_goes_on_from_its_state(tmp_path, instead, 
     instead("sys.exit('no')")
     run(out, "ring8-*", "--epochs", "2", "--seed", "7", "--jobs", "1")
     options = [line.split()[1:] for line in (out / "calls").read_text().splitlines()]
-    shared = ["--epochs", "2", "--device", "cpu", "--seed", "7", "--data", str(Path.cwd() / "data")]
+    shared = ["--epochs", "2", "--device", "cpu", "--seed", "7", "--data", str(data_root().resolve())]
     end = ["--out", str(out), "--until-eof"]
     assert options == [[*shared, "--resume", *end], [*shared, "--overwrite", *end]]
     assert survey([RECIPES[GAN]], Plan(out, None, epochs=2))[0][0].images == 100_000 - 49_920
