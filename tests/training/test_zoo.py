@@ -249,7 +249,8 @@ def test_one_trained_for_fewer_epochs_goes_on_from_its_state(tmp_path, instead, 
     instead("sys.exit('no')")
     run(out, "ring8-*", "--epochs", "2", "--seed", "7", "--jobs", "1")
     options = [line.split()[1:] for line in (out / "calls").read_text().splitlines()]
-    shared = ["--epochs", "2", "--device", "cpu", "--seed", "7", "--data", str(data_root().resolve())]
+    data = str(data_root().resolve())
+    shared = ["--epochs", "2", "--device", "cpu", "--seed", "7", "--data", data]
     end = ["--out", str(out), "--until-eof"]
     assert options == [[*shared, "--resume", *end], [*shared, "--overwrite", *end]]
     assert survey([RECIPES[GAN]], Plan(out, None, epochs=2))[0][0].images == 100_000 - 49_920
