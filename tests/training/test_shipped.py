@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from training import results
 from training.atlas import sample_codes
-from training.checkpoint import Checkpoint, find, load, read_card, shipped
+from training.checkpoint import Card, Checkpoint, find, load, read_card, shipped
 from training.data import ImageData, batches
 from training.evaluation import agreement, draw
 from training.judge import JUDGES, read
@@ -68,13 +69,40 @@ def test_every_score_names_the_shipped_judge_of_its_data():
         if card.family == "classifier":
             assert sum(file.stat().st_size for file in folder.iterdir()) < 3_000_000
             continue
-        assert card.scores is not None, f"{card.name} is not scored"
-        assert card.scores.samples == 10_000
-        assert card.scores.data_sha256 == card.data_sha256
-        judge = read_card(shipped() / "judges" / JUDGES[card.recipe.dataset])
-        assert card.scores.judge is not None
-        assert card.scores.judge.sha256 == judge.files["weights.safetensors"].sha256
-        assert card.scores.judge.accuracy == judge.metrics["test/accuracy"]
+        assert_scored(card)
+
+
+def assert_scored(card: Card) -> None:
+    assert card.scores is not None, f"{card.name} is not scored"
+    assert card.scores.samples == 10_000
+    assert card.scores.data_sha256 == card.data_sha256
+    judge = read_card(shipped() / "judges" / JUDGES[card.recipe.dataset])
+    assert card.scores.judge is not None
+    assert card.scores.judge.sha256 == judge.files["weights.safetensors"].sha256
+    assert card.scores.judge.accuracy == judge.metrics["test/accuracy"]
+
+
+def test_results_are_whole_scored_and_of_models_that_are_not_shipped():
+    kept = results.find(shipped())
+    assert kept
+    for folder in kept:
+        card = results.read(folder)
+        assert folder.name == card.name
+        assert not (shipped() / card.name).exists()
+        assert_scored(card)
+
+
+def test_r1s_sweep_of_colour_images_gains_by_latent_size_and_width():
+    def nats(size: str) -> float:
+        card = results.read(shipped() / "results" / f"cifar10-dense-vae-{size}")
+        assert card.epochs == 50
+        return card.metrics["test/total"]
+
+    by_latent = [nats(f"h512-z{z}") for z in (2, 5, 10)]
+    by_width = [nats(f"h{h}-z2") for h in (128, 256, 512)]
+    for losses in (by_latent, by_width):
+        assert losses == sorted(losses, reverse=True)
+        assert all(1800 < loss < 2000 for loss in losses)  # "in the thousands", says R1
 
 
 def test_the_cgan_draws_what_its_card_says(judge):
