@@ -11,6 +11,13 @@ from training.checkpoint import Card, CheckpointError, find, load, timeline_name
 from training.onnx_files import AnyCard, AnyModel, ForeignCard, open_any, read_any
 from training.recipes import ELBO, RECIPES
 
+DATASETS = {
+    "mnist": "MNIST",
+    "cifar10": "CIFAR-10",
+    "imagenette": "Imagenette",
+    "stacked-mnist": "Stacked-MNIST",
+}
+"""What people call the data sets; a stranger's keeps its name."""
 ELBO_PARTS = {"test/reconstruction", "test/kl"}
 """The parts of a VAE's negative ELBO."""
 
@@ -194,8 +201,9 @@ def _brought(card: ForeignCard) -> list[str]:
 def _trained(card: Card) -> list[str]:
     """How a model was trained, and how good it was measured to be."""
     recipe, minutes = card.recipe, card.seconds / 60
+    images = plain(DATASETS.get(recipe.dataset, recipe.dataset))
     lines = [
-        f"Trained on {card.images_seen:,} images of {plain(recipe.dataset.upper())} "
+        f"Trained on {card.images_seen:,} images of {images} "
         f"({card.epochs} passes) in {minutes:.0f} min on {plain(card.device)}.",
         " · ".join(
             f"{plain(name)} {count:,} parameters" for name, count in card.parameters.items()

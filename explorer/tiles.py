@@ -43,15 +43,7 @@ FACETS: dict[str, Facet] = {
             "decoder": "Decoder",
         },
     ),
-    "data": Facet(
-        "Data",
-        {
-            "mnist": "MNIST",
-            "cifar10": "CIFAR-10",
-            "imagenette": "Imagenette",
-            "stacked-mnist": "Stacked-MNIST",
-        },
-    ),
+    "data": Facet("Data", catalog.DATASETS),
     "reports": Facet(
         "Report",
         {**{report: report for report in REPORTS}, OWN: "our own", BROUGHT: "brought along"},

@@ -230,7 +230,7 @@ def test_sweeps_take_the_trained_systems_of_one_row_of_sizes() -> None:
         for title, chart in charts.items()
     }
     assert points == {
-        "CIFAR10: latent size at h=512": [[(5, 1800.0)]],
+        "CIFAR-10: latent size at h=512": [[(5, 1800.0)]],
         "MNIST: latent size at h=512": [[(2, 150.0), (10, 100.0)]],
         "MNIST: width at z=2": [[(128, 160.0), (512, 150.0)]],
     }
