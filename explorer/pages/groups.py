@@ -79,7 +79,7 @@ def panel(name: str, card: AnyCard, source: str, codes: Array) -> None:
                 key="make_groups",
                 type="primary",
                 on_click=_make,
-                args=(name, card, codes, groups),
+                args=(name, card, codes, groups, dict(groups)),
                 disabled=not all(len(groups.get(side, NONE)) for side in SIDES),
             )
             if made := own_directions.kept(name):
@@ -106,10 +106,20 @@ def _count(marks: NDArray[np.int64]) -> str:
     return "1 mark" if len(marks) == 1 else f"{len(marks):,} marks"
 
 
-def _make(name: str, card: AnyCard, codes: Array, groups: dict[str, NDArray[np.int64]]) -> None:
-    """Make a direction of what the groups are, and how it is called, as the button is clicked."""
+def _make(
+    name: str,
+    card: AnyCard,
+    codes: Array,
+    groups: dict[str, NDArray[np.int64]],
+    drawn: dict[str, NDArray[np.int64]],
+) -> None:
+    """Make a direction of what the groups are, and how it is called, as the button is clicked.
+
+    Groups that a click right after it has cleared are those that the button was ``drawn`` with.
+    """
+    now = drawn | groups
     try:
-        vector = directions.between_groups(codes, *(groups.get(side, NONE) for side in SIDES))
+        vector = directions.between_groups(codes, *(now.get(side, NONE) for side in SIDES))
     except DirectionError as error:
         st.session_state["dirs_problem"] = str(error)
         return

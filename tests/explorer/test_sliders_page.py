@@ -402,6 +402,21 @@ def test_a_group_is_what_the_lasso_holds_when_it_is_taken(open_model: OpenModel)
     assert told(app, "latent_map_vae")["groups"] == {"A": [3, 5, 8]}
 
 
+def test_a_direction_is_made_of_groups_that_are_cleared_right_after(open_model: OpenModel) -> None:
+    """Two clicks that reach the server together are one run, and it may clear first."""
+    app = open_model("vae", "map")
+    for side, marks in (("A", [3, 5]), ("B", [8])):
+        lasso(app, marks)
+        checked(app.button(key=f"group_{side}").click().run())
+    [clear] = [one for one in app.button if one.label == "Clear both groups"]
+    app.button(key="make_groups").click()
+    checked(clear.click().run())
+    [kept] = app.session_state["dirs"]
+    mu = codes()[0].float().numpy()
+    np.testing.assert_allclose(kept.vector, mu[8] - mu[[3, 5]].mean(0), atol=1e-5)
+    assert told(app, "latent_map_vae")["groups"] == {}
+
+
 def test_a_groups_direction_is_in_the_sliders_link(open_model: OpenModel) -> None:
     app = open_model("vae", "map")
     for side, marks in (("A", [1]), ("B", [8])):
