@@ -414,7 +414,6 @@ def _train(
     from training.checkpoint import CheckpointError
     from training.judge import judge_for
     from training.loop import fit as fit_recipe
-    from training.pace import Pace
     from training.resume import ResumeError, Saver, check, settings_of, state_path
     from training.running import Board, path_of
     from training.watch import shown_in_app
@@ -422,7 +421,15 @@ def _train(
     state = state_path(folder)
     settings = settings_of(recipe, seed, train.fingerprint, world.size)
     card, written, interrupted, done = None, folder, False, 0
-    pace = Pace()
+
+    def save(run: Run) -> None:
+        nonlocal card, written
+        card, written = _publish(run, train, test, folder, out)
+
+    def tell(run: Run) -> None:
+        _tell(run, progress)
+        write_scalars(run)
+
     try:
         if resume:
             done = check(state, settings)
@@ -436,7 +443,7 @@ def _train(
             record as board,
             progress_bar() as progress,
         ):
-            for run in fit_recipe(
+            runs = fit_recipe(
                 recipe,
                 train,
                 test,
@@ -448,14 +455,11 @@ def _train(
                 board=board,
                 resumed=state if resume else None,
                 world=world,
-            ):
-                interrupted = run.interrupted
-                if world.rank == 0:
-                    if run.finished or interrupted or pace.due:
-                        with interrupts_held(interrupted), pace.measured():
-                            card, written = _publish(run, train, test, folder, out)
-                    _tell(run, progress)
-                    write_scalars(run)
+            )
+            if world.rank == 0:
+                interrupted = _follow(runs, save, tell)
+            else:
+                interrupted = any(run.interrupted for run in runs)
     except KeyboardInterrupt:
         interrupted = True
     except (CheckpointError, FloatingPointError, ResumeError, ValueError) as error:
@@ -471,6 +475,31 @@ def _train(
             console.print("Go on with it by the same command and --resume.")
     if interrupted or (card is None and world.rank == 0):
         raise typer.Exit(INTERRUPTED)
+
+
+def _follow(runs: Iterator[Run], save: Callable[[Run], None], tell: Callable[[Run], None]) -> bool:
+    """Save the run as often as its time allows and at its end; whether Ctrl-C was that end.
+
+    A Ctrl-C between two epochs, too, saves what has been learnt. A second one, while it is being
+    saved, gives that up and is raised.
+    """
+    from training.pace import Pace
+
+    pace, run, saved = Pace(), None, 0
+    try:
+        for run in runs:
+            if run.finished or run.interrupted or pace.due:
+                saved = run.images_seen
+                with interrupts_held(run.interrupted), pace.measured():
+                    save(run)
+            tell(run)
+    except KeyboardInterrupt:
+        if run and run.images_seen > saved:
+            run.interrupted = True
+            with interrupts_held(True):
+                save(run)
+        return True
+    return run is not None and run.interrupted
 
 
 def _publish(

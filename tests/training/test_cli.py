@@ -20,7 +20,7 @@ from typer.testing import CliRunner, Result
 
 from tests.conftest import SPECS
 from tests.training.conftest import text
-from training import checkpoint, loop, pace, publish
+from training import checkpoint, cli, loop, pace, publish
 from training.checkpoint import find, load, partial, read_card
 from training.cli import app, interrupts_held
 from training.recipes import RECIPES
@@ -173,6 +173,20 @@ def test_messages_keep_square_brackets(tmp_path):
     result = runner.invoke(app, ["verify", str(tmp_path / "[red]runs[/]")])
     assert result.exit_code == 1
     assert "[red]runs[/]" in result.output
+
+
+def test_ctrl_c_between_two_epochs_saves_what_has_been_learnt(fit, tmp_path, monkeypatch):
+    def tell(run, progress):
+        if run.epochs == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_tell", tell)
+    monkeypatch.setattr(pace.Pace, "due", property(lambda pace: False))
+    result = fit(VAE, "--epochs", "9")
+    assert result.exit_code == 130, result.output
+    card = read_card(tmp_path / "runs" / VAE)
+    assert card.epochs == 3
+    assert "Stopped after 3 of 9 epochs" in card.notes
 
 
 def test_an_existing_checkpoint_is_replaced_only_when_asked(fit, tmp_path):
