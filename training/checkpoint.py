@@ -519,6 +519,11 @@ def _aside(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.old")
 
 
+def folder_of(recipe: Recipe, out: Path) -> Path:
+    """Where in ``out`` the recipe's checkpoint is: judges apart from what they judge."""
+    return out / ("judges" if recipe.family == "classifier" else "") / recipe.name
+
+
 def partial(folder: Path) -> Path:
     """Where a run keeps its checkpoint while ``folder`` holds one that has seen more images."""
     return folder.with_name(f"{folder.name}.partial")

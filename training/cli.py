@@ -7,13 +7,10 @@ import dataclasses
 import json
 import os
 import re
-import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -24,19 +21,11 @@ from rich.text import Text
 from typer.core import TyperCommand
 
 from training.children import UNTIL_EOF, at_eof
-from training.console import console, errors, interrupts_held, progress_bar
+from training.console import INTERRUPTED, console, errors, fail
 from training.recipes import RECIPES, Recipe, by_name, for_images
 
 if TYPE_CHECKING:  # torch takes seconds to import: `list` and `--help` do without it
-    import torch
-
     from training.bench import Speed
-    from training.checkpoint import Card
-    from training.data import ImageData
-    from training.devices import World
-    from training.loop import Run
-
-INTERRUPTED = 130  # what shells report for Ctrl-C
 
 app = typer.Typer(
     help="Train the VAEs and GANs of the five reports into small, safe checkpoints.",
@@ -194,8 +183,6 @@ def fit(
     checkpoint. See it in the app with
     `latent-explorer --checkpoints OUT`, or, while it trains, with --watch.
     """
-    from training.devices import has_bf16, pick_device
-
     if until_eof:
         signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it behind a &
         at_eof(_thread.interrupt_main)
@@ -203,41 +190,29 @@ def fit(
         chosen = _chosen(recipe, images, family, z, size, 1 if grey else 3)
         chosen = _adjusted(chosen, batch_size, ema, timeline, precision)
     except ValueError as error:
-        _fail(str(error))
-    folder = out / ("judges" if chosen.family == "classifier" else "") / chosen.name
-    planned = epochs or chosen.epochs
-    world = _world(device, devices, nodes, strategy, chosen)
-    try:
-        on = world.device or pick_device(device)
-        if precision is None and chosen.bf16 and not has_bf16(on):
-            console.print("This device has no bfloat16: float32 it is.")
-            chosen = dataclasses.replace(chosen, bf16=False)
-        chosen, train, test = _prepare(chosen, data, images, on, planned, seed, world)
-        if dry_run:
-            return
-        if world.rank == 0:
-            _check_writable(folder, overwrite=overwrite, resume=resume)
-        world.wait()
-        _train(
-            chosen,
-            train,
-            test,
-            folder,
-            out,
-            planned,
-            seed,
+        fail(str(error))
+    from training import fitting  # once the options are right: torch takes seconds to import
+
+    fitting.fit(
+        chosen,
+        fitting.Options(
+            out=out,
+            epochs=epochs or chosen.epochs,
+            seed=seed,
+            data=data,
+            images=images,
             resume=resume,
+            overwrite=overwrite,
             tensorboard=tensorboard,
             watch=watch,
-            world=world,
-        )
-    except (MemoryError, RuntimeError) as error:
-        errors.quiet = False  # it may be this process's alone
-        if _out_of_memory(error):
-            _fail(_too_large(chosen, error))
-        if _left_alone(error):
-            _fail("another process of this run has ended; --resume goes on where it was")
-        raise
+            device=device,
+            devices=devices,
+            nodes=nodes,
+            strategy=strategy,
+            any_precision=precision is None,
+            dry_run=dry_run,
+        ),
+    )
 
 
 def _chosen(
@@ -287,313 +262,6 @@ def _adjusted(
             raise ValueError(f"--precision {precision!r} is not 32-true or bf16-mixed")
         changes["bf16"] = precision == "bf16-mixed"
     return dataclasses.replace(recipe, **changes)
-
-
-def _world(device: str, devices: int, nodes: int, strategy: str, recipe: Recipe) -> World:
-    """Start the other processes, if any; only the first one talks."""
-    from training.devices import launch, pick_device
-
-    try:
-        if recipe.batch_size % (devices * nodes):
-            raise ValueError(
-                f"--batch-size {recipe.batch_size} cannot be shared evenly by "
-                f"{devices * nodes} processes"
-            )
-        world = launch(pick_device(device), devices, nodes, strategy)
-    except ValueError as error:
-        _fail(str(error))
-    console.quiet = errors.quiet = world.rank != 0
-    return world
-
-
-def _prepare(
-    recipe: Recipe,
-    data: Path | None,
-    images: Path | None,
-    device: torch.device,
-    epochs: int,
-    seed: int,
-    world: World,
-) -> tuple[Recipe, ImageData, ImageData]:
-    """Load the data onto the device, fit the recipe to it, and say what will be trained."""
-    from training.data import DataError, data_root, load_both, load_images
-    from training.devices import describe_device
-    from training.networks import recipe_parameters
-
-    try:
-        shape = recipe.network.image_shape
-        with decoding() as on_image:
-            if images:
-                train, test = load_images(images, shape, on_image)
-            else:
-                train, test = load_both(data_root(data), recipe.dataset, shape, on_image)
-        recipe = _for_data(recipe, train)
-    except (DataError, ValueError) as error:
-        _fail(str(error))
-    counts = recipe_parameters(recipe)
-    console.print(
-        f"[bold]{recipe.name}[/]: {len(train):,} training and {len(test):,} test images, "
-        f"{epochs} epochs on {escape(describe_device(device))}"
-        + (f" in {world.size} processes" if world.size > 1 else "")
-        + f", seed {seed}; "
-        + ", ".join(f"{name} {n:,} parameters" for name, n in counts.items())
-    )
-    return recipe, train.to(device), test.to(device)
-
-
-@contextmanager
-def decoding() -> Iterator[Callable[[int, int], None]]:
-    """A progress bar for pictures being decoded, which shows itself once there are many."""
-    progress = Progress(console=console, transient=True)
-
-    def on_image(done: int, total: int) -> None:
-        if total < 1000:
-            return
-        if not progress.tasks:
-            progress.start()
-            progress.add_task("reading pictures")
-        progress.update(progress.tasks[0].id, completed=done, total=total)
-
-    try:
-        yield on_image
-    finally:
-        if progress.tasks:  # stopping one that never began would print an empty line
-            progress.stop()
-
-
-def _for_data(recipe: Recipe, data: ImageData) -> Recipe:
-    """The recipe under the data set's name, with its classes where the network knows classes."""
-    from training.data import require_classes
-
-    network = recipe.network
-    if wanted := getattr(network, "num_classes", 0):
-        require_classes(data)
-        if wanted != len(data.classes):
-            network = dataclasses.replace(network, num_classes=len(data.classes))
-    return dataclasses.replace(recipe, network=network, dataset=data.name or recipe.dataset)
-
-
-def _check_writable(folder: Path, *, overwrite: bool, resume: bool) -> None:
-    """Fail before training, not after the first epoch, where ``folder`` must not be written."""
-    from training.checkpoint import recover
-    from training.resume import state_path
-
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        recover(folder)
-    except OSError as error:
-        _fail(f"{folder.parent} cannot be written: {error.strerror}")
-    if not os.access(folder.parent, os.W_OK):
-        _fail(f"{folder.parent} cannot be written: permission denied")
-    if folder.exists() and not (folder / "card.json").exists():
-        _fail(f"{folder} is not a checkpoint, so it is left alone: pass another --out")
-    state = state_path(folder)
-    if not (resume or overwrite) and (folder.exists() or state.exists()):
-        again = "--resume to go on with its run, " if state.exists() else ""
-        _fail(
-            f"{folder if folder.exists() else state} is already there: pass {again}"
-            "--overwrite to replace it, or another --out"
-        )
-
-
-def _train(
-    recipe: Recipe,
-    train: ImageData,
-    test: ImageData,
-    folder: Path,
-    out: Path,
-    epochs: int,
-    seed: int,
-    *,
-    resume: bool,
-    tensorboard: Path | None,
-    watch: bool,
-    world: World,
-) -> None:
-    """Train to the end or to Ctrl-C, publish after every epoch, and say what came of it."""
-    from training.checkpoint import CheckpointError
-    from training.judge import judge_for
-    from training.loop import fit as fit_recipe
-    from training.resume import ResumeError, Saver, check, settings_of, state_path
-    from training.running import Board, path_of
-    from training.watch import shown_in_app
-
-    state = state_path(folder)
-    settings = settings_of(recipe, seed, train.fingerprint, world.size)
-    card, written, interrupted, done = None, folder, False, 0
-
-    def save(run: Run) -> None:
-        nonlocal card, written
-        card, written = _publish(run, train, test, folder, out)
-
-    def tell(run: Run) -> None:
-        _tell(run, progress)
-        write_scalars(run)
-
-    try:
-        if resume:
-            done = check(state, settings)
-            console.print(f"Going on with {escape(str(state))} after {done} epochs.")
-        scalars = tensorboard / recipe.name if tensorboard and world.rank == 0 else None
-        app = shown_in_app(out, recipe.name) if watch and world.rank == 0 else nullcontext()
-        record = Board(path_of(folder), resume) if world.rank == 0 else nullcontext()
-        with (
-            _scalars(scalars, done) as write_scalars,
-            app,
-            record as board,
-            progress_bar() as progress,
-        ):
-            runs = fit_recipe(
-                recipe,
-                train,
-                test,
-                progress,
-                epochs=epochs,
-                seed=seed,
-                judge=judge_for(recipe, out, train.classes),
-                saver=Saver(state, settings) if world.rank == 0 else None,
-                board=board,
-                resumed=state if resume else None,
-                world=world,
-            )
-            if world.rank == 0:
-                interrupted = _follow(runs, save, tell)
-            else:
-                interrupted = any(run.interrupted for run in runs)
-    except KeyboardInterrupt:
-        interrupted = True
-    except (CheckpointError, FloatingPointError, ResumeError, ValueError) as error:
-        _fail(str(error))
-    except OSError as error:
-        reason = error.strerror or str(error)
-        _fail(f"{folder} cannot be written: {reason}; what was there before is untouched")
-    if not interrupted:
-        world.wait()  # for the first one to publish
-    if world.rank == 0:
-        _report(card, folder, written)
-        if interrupted and state.exists():
-            console.print("Go on with it by the same command and --resume.")
-    if interrupted or (card is None and world.rank == 0):
-        raise typer.Exit(INTERRUPTED)
-
-
-def _follow(runs: Iterator[Run], save: Callable[[Run], None], tell: Callable[[Run], None]) -> bool:
-    """Save the run as often as its time allows and at its end; whether Ctrl-C was that end.
-
-    A Ctrl-C between two epochs, too, saves what has been learnt. A second one, while it is being
-    saved, gives that up and is raised.
-    """
-    from training.pace import Pace
-
-    pace, run, saved = Pace(), None, 0
-    try:
-        for run in runs:
-            if run.finished or run.interrupted or pace.due:
-                saved = run.images_seen
-                with interrupts_held(run.interrupted), pace.measured():
-                    save(run)
-            tell(run)
-    except KeyboardInterrupt:
-        if run and run.images_seen > saved:
-            run.interrupted = True
-            with interrupts_held(True):
-                save(run)
-        return True
-    return run is not None and run.interrupted
-
-
-def _publish(
-    run: Run, train: ImageData, test: ImageData, folder: Path, out: Path
-) -> tuple[Card, Path]:
-    """Write the run's checkpoint; return its card and where it is."""
-    from training.checkpoint import partial
-    from training.publish import destination, publish
-
-    target = destination(folder, run)
-    card = publish(run, train, test, target, out)
-    if target == folder:
-        shutil.rmtree(partial(folder), ignore_errors=True)
-    return card, target
-
-
-def _tell(run: Run, progress: Progress) -> None:
-    """One line per epoch, and a warning where something is wrong."""
-    from training.health import diagnose
-
-    if run.interrupted:
-        return
-    values = "  ".join(f"test/{name} {v[-1]:.4g}" for name, v in run.history["test"].items())
-    progress.console.print(f"epoch {run.epochs}: {values}")
-    if problem := diagnose(run.history):
-        progress.console.print(f"[yellow]Warning:[/] {escape(problem)}")
-
-
-@contextmanager
-def _scalars(folder: Path | None, done: int) -> Iterator[Callable[[Run], None]]:
-    """What appends an epoch's losses to TensorBoard's event files; nothing without a folder.
-
-    Epochs after the first ``done`` that are in the folder already will be written anew.
-    """
-    if folder is None:
-        yield lambda run: None
-        return
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        _fail("--tensorboard needs a package that is not installed: pip install tensorboard")
-    with SummaryWriter(str(folder), purge_step=done + 1) as writer:
-
-        def write(run: Run) -> None:
-            if run.interrupted:
-                return
-            for split, parts in run.history.items():
-                for name, values in parts.items():
-                    writer.add_scalar(f"{name}/{split}", values[-1], run.epochs)
-
-        yield write
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    import torch
-
-    # Not every place that asks for memory says so by its type.
-    signs = ("can't allocate memory", "ALLOC_FAILED")
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
-        sign in str(error) for sign in signs
-    )
-
-
-def _left_alone(error: BaseException) -> bool:
-    """Whether it tells that a process of the same run is no longer there."""
-    import torch
-
-    return isinstance(error, torch.distributed.DistError) or "gloo" in str(error)
-
-
-def _too_large(recipe: Recipe, error: BaseException) -> str:
-    """What to lower when memory runs out."""
-    reason = (str(error) or type(error).__name__).splitlines()[0]
-    return (
-        f"there is not enough memory for {recipe.name} ({reason}): lower "
-        f"--batch-size, now {recipe.batch_size}"
-        + (", or --size" if recipe.name not in RECIPES else "")
-        + ", or use --device cpu"
-    )
-
-
-def _report(card: Card | None, folder: Path, written: Path) -> None:
-    """Say where the checkpoint is and how far it got; ``card`` is None where none was written."""
-    if card is None:
-        errors.print("[yellow]Stopped[/] before there was anything to save.")
-        return
-    if card.notes:
-        console.print(f"[yellow]{escape(card.notes)}[/]")
-    if written != folder:
-        console.print(f"{escape(str(folder))} has seen more images and was kept.", soft_wrap=True)
-    console.print(
-        f"[green]{escape(str(written))}[/] holds {card.images_seen:,} images' worth of training.",
-        soft_wrap=True,
-    )
 
 
 class _RayAlone(TyperCommand):
@@ -663,7 +331,7 @@ def zoo(
         else:
             failed = run(found, plan, here(plan), budget_minutes)
     except ValueError as error:
-        _fail(str(error))
+        fail(str(error))
     except KeyboardInterrupt:
         console.print("[yellow]Stopped.[/] The same command goes on where everything was.")
         raise typer.Exit(INTERRUPTED) from None
@@ -713,7 +381,7 @@ def evaluate(
             folders, samples, seed, data=data, images=images, device=device, inception=inception
         )
     except ValueError as error:
-        _fail(str(error))
+        fail(str(error))
     if as_json:
         print(json.dumps({name: s.model_dump() for name, s in scored.items()}, indent=1))
     for name, problem in failed.items():
@@ -734,9 +402,9 @@ def report(
     try:
         written = write(folder or _shipped())
     except ValueError as error:
-        _fail(str(error))
+        fail(str(error))
     except OSError as error:
-        _fail(f"{error.filename} cannot be written: {error.strerror}")
+        fail(f"{error.filename} cannot be written: {error.strerror}")
     for path in written:
         console.print(f"[green]{escape(str(path))}[/]", soft_wrap=True)
 
@@ -768,7 +436,7 @@ def keep(
             failed = True
             errors.print(f"[red]refused[/]  {escape(str(error))}", soft_wrap=True)
         except OSError as error:
-            _fail(f"{root} cannot be written: {error.strerror}")
+            fail(f"{root} cannot be written: {error.strerror}")
         else:
             console.print(f"[green]kept[/]     {escape(card.name)}", soft_wrap=True)
     if failed:
@@ -818,7 +486,7 @@ def bench(
                 )
             _tell_speed(found[-1])
     except (DataError, ValueError) as error:
-        _fail(str(error))
+        fail(str(error))
     if as_json:
         where_json = {"device": describe_device(where), "seconds": seconds, "rounds": rounds}
         print(json.dumps(where_json | {"recipes": [vars(one) for one in found]}, indent=1))
@@ -868,7 +536,7 @@ def verify(
     checks = dict.fromkeys([root] if (root / "card.json").exists() else find(root), whole)
     checks |= dict.fromkeys(results.find(root), without_weights)
     if not checks:
-        _fail(f"there are no checkpoints in {root}")
+        fail(f"there are no checkpoints in {root}")
     failed = 0
     for path, check in checks.items():
         try:
@@ -913,9 +581,9 @@ def export_decoder(
     try:
         card = export(load(source), out)
     except (CheckpointError, ValueError) as error:
-        _fail(str(error))
+        fail(str(error))
     except OSError as error:
-        _fail(f"{out} cannot be written: {error.strerror}")
+        fail(f"{out} cannot be written: {error.strerror}")
     size = sum(file.size for file in card.files.values())
     console.print(
         f"[green]{escape(str(out))}[/] decodes as {escape(model)} does: {size / 1e6:.1f} MB.",
@@ -935,7 +603,7 @@ def _found(model: str) -> Path:
     folders = (Path(model), _shipped() / model, Path("runs") / model)
     found = next((folder for folder in folders if (folder / "card.json").exists()), None)
     if found is None:
-        _fail(f"there is no checkpoint {model}: name a folder, or one that is shipped or in runs")
+        fail(f"there is no checkpoint {model}: name a folder, or one that is shipped or in runs")
     return found.resolve()
 
 
@@ -946,9 +614,9 @@ def _check_export(out: Path, overwrite: bool) -> None:
     if not (out.exists() or out.is_symlink()):
         return
     if not is_foreign(out):
-        _fail(f"{out} is not an ONNX decoder's folder, so it is left alone: pass another --out")
+        fail(f"{out} is not an ONNX decoder's folder, so it is left alone: pass another --out")
     if not overwrite:
-        _fail(f"{out} is already there: pass --overwrite to replace it, or another --out")
+        fail(f"{out} is already there: pass --overwrite to replace it, or another --out")
 
 
 @app.command()
@@ -974,13 +642,8 @@ def download(
 
             fetch(dataset, root, show)
     except DataError as error:
-        _fail(str(error))
+        fail(str(error))
     console.print(f"[green]{dataset}[/] is in {escape(str(root))}")
-
-
-def _fail(message: str) -> NoReturn:
-    errors.print(f"[red]latent-train:[/] {escape(message)}", soft_wrap=True)
-    raise typer.Exit(1)
 
 
 if __name__ == "__main__":

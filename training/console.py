@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
+import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -19,6 +22,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+INTERRUPTED = 130  # what shells report for Ctrl-C
 SAVING = "Stopping: what has been learnt is being saved. Ctrl-C again gives it up."
 
 console = Console()
@@ -45,6 +49,32 @@ def progress_bar() -> Progress:
         TextColumn("{task.fields[losses]}"),
         console=console,
     )
+
+
+@contextmanager
+def decoding() -> Iterator[Callable[[int, int], None]]:
+    """A progress bar for pictures being decoded, which shows itself once there are many."""
+    progress = Progress(console=console, transient=True)
+
+    def on_image(done: int, total: int) -> None:
+        if total < 1000:
+            return
+        if not progress.tasks:
+            progress.start()
+            progress.add_task("reading pictures")
+        progress.update(progress.tasks[0].id, completed=done, total=total)
+
+    try:
+        yield on_image
+    finally:
+        if progress.tasks:  # stopping one that never began would print an empty line
+            progress.stop()
+
+
+def fail(message: str) -> NoReturn:
+    """End the command with a sentence and exit code 1."""
+    errors.print(f"[red]latent-train:[/] {escape(message)}", soft_wrap=True)
+    raise typer.Exit(1)
 
 
 @contextmanager

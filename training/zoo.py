@@ -34,6 +34,7 @@ from training.checkpoint import (
     Card,
     CheckpointError,
     find,
+    folder_of,
     read_card,
     read_history,
     recover,
@@ -170,7 +171,7 @@ def job_of(recipe: Recipe, plan: Plan) -> Job | None:
     Raises CheckpointError for a checkpoint that cannot be read: it may be finished work of
     another version.
     """
-    folder = plan.out / ("judges" if recipe.family == "classifier" else "") / recipe.name
+    folder = folder_of(recipe, plan.out)
     epochs, done, seen = plan.epochs or recipe.epochs, 0, 0
     if not busy(folder):
         recover(folder)

@@ -20,9 +20,10 @@ from typer.testing import CliRunner, Result
 
 from tests.conftest import SPECS
 from tests.training.conftest import text
-from training import checkpoint, cli, loop, pace, publish
+from training import checkpoint, fitting, loop, pace, publish, running
 from training.checkpoint import find, load, partial, read_card
-from training.cli import app, interrupts_held
+from training.cli import app
+from training.console import interrupts_held
 from training.recipes import RECIPES
 
 VAE = "mnist-conv-vae-z2"
@@ -175,18 +176,23 @@ def test_messages_keep_square_brackets(tmp_path):
     assert "[red]runs[/]" in result.output
 
 
-def test_ctrl_c_between_two_epochs_saves_what_has_been_learnt(fit, tmp_path, monkeypatch):
+@pytest.mark.parametrize("saved_before", [False, True])
+def test_ctrl_c_between_two_epochs_saves_what_has_been_learnt(
+    fit, tmp_path, monkeypatch, saved_before
+):
     def tell(run, progress):
         if run.epochs == 3:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_tell", tell)
-    monkeypatch.setattr(pace.Pace, "due", property(lambda pace: False))
+    monkeypatch.setattr(fitting, "_tell", tell)
+    monkeypatch.setattr(pace.Pace, "due", property(lambda pace: saved_before))
     result = fit(VAE, "--epochs", "9")
     assert result.exit_code == 130, result.output
-    card = read_card(tmp_path / "runs" / VAE)
+    folder = tmp_path / "runs" / VAE
+    card = read_card(folder)
     assert card.epochs == 3
     assert "Stopped after 3 of 9 epochs" in card.notes
+    assert running.read(running.path_of(folder)).state == "interrupted"
 
 
 def test_an_existing_checkpoint_is_replaced_only_when_asked(fit, tmp_path):

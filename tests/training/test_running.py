@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from tests.training.children import at_call, begin, ctrl_c, end, kill_9
 from tests.training.conftest import text
-from training import checkpoint, cli, loop, resume, running, watch
+from training import checkpoint, fitting, loop, resume, running, watch
 from training.cli import app
 from training.data import ImageData
 from training.devices import World
@@ -564,16 +564,6 @@ def test_only_the_first_process_keeps_a_record(tiny_recipe, halves: Splits, tmp_
 
     monkeypatch.setattr(watch, "shown_in_app", lambda *_: pytest.fail("opened the app"))
     for world, left in ((Second(), []), (World(), [VAE, f"{VAE}.running.json", f"{VAE}.state"])):
-        cli._train(
-            tiny_recipe(VAE),
-            *halves,
-            tmp_path / VAE,
-            tmp_path,
-            1,
-            0,
-            resume=False,
-            tensorboard=None,
-            watch=world.rank == 1,
-            world=world,
-        )
+        options = fitting.Options(out=tmp_path, epochs=1, watch=world.rank == 1)
+        fitting._train(tiny_recipe(VAE), *halves, tmp_path / VAE, options, world)
         assert sorted(one.name for one in tmp_path.iterdir()) == left

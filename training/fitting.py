@@ -1,0 +1,354 @@
+"""One run from the command line: its data, its processes, Ctrl-C, and the checkpoint it leaves."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import typer
+from rich.markup import escape
+from rich.progress import Progress
+
+from training import checkpoint, devices, judge, loop, publish, resume, running, watch
+from training.checkpoint import Card, CheckpointError
+from training.console import (
+    INTERRUPTED,
+    console,
+    decoding,
+    errors,
+    fail,
+    interrupts_held,
+    progress_bar,
+)
+from training.data import (
+    DataError,
+    ImageData,
+    data_root,
+    load_both,
+    load_images,
+    require_classes,
+)
+from training.devices import World
+from training.health import diagnose
+from training.loop import Run
+from training.networks import recipe_parameters
+from training.pace import Pace
+from training.recipes import RECIPES, Recipe
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `latent-train fit` is told beside the recipe."""
+
+    out: Path
+    """Folder that receives the checkpoint folder."""
+    epochs: int
+    """Passes over the data."""
+    seed: int = 0
+    """Seed of initialisation, data order and noise."""
+    data: Path | None = None
+    """Folder of the data sets; None for the variable LATENT_DATA, else ``data``."""
+    images: Path | None = None
+    """The user's own pictures, in place of the recipe's data set."""
+    resume: bool = False
+    """Go on from the state beside the checkpoint."""
+    overwrite: bool = False
+    """Replace a checkpoint of the same name."""
+    tensorboard: Path | None = None
+    """Folder for TensorBoard's event files; None for none."""
+    watch: bool = False
+    """Show losses and samples in the app meanwhile."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1, mps, or auto: a GPU where there is one."""
+    devices: int = 1
+    """Processes on this machine."""
+    nodes: int = 1
+    """Machines that train together."""
+    strategy: str = "ddp"
+    """How the processes share the work."""
+    any_precision: bool = True
+    """Train in float32 where the recipe's bfloat16 is not to be had."""
+    dry_run: bool = False
+    """Check data, device and settings, and stop."""
+
+
+def fit(recipe: Recipe, options: Options) -> None:
+    """Train one recipe and write its checkpoint; every mistake ends in a sentence and exit code 1.
+
+    Raises typer.Exit, with 130 where Ctrl-C ended it; what has been learnt is saved then.
+    """
+    world = _world(recipe, options)
+    try:
+        device = world.device or devices.pick_device(options.device)
+        if options.any_precision and recipe.bf16 and not devices.has_bf16(device):
+            console.print("This device has no bfloat16: float32 it is.")
+            recipe = dataclasses.replace(recipe, bf16=False)
+        recipe, train, test = _prepare(recipe, options, device, world)
+        if options.dry_run:
+            return
+        folder = checkpoint.folder_of(recipe, options.out)
+        if world.rank == 0:
+            _check_writable(folder, options)
+        world.wait()
+        _train(recipe, train, test, folder, options, world)
+    except (MemoryError, RuntimeError) as error:
+        errors.quiet = False  # it may be this process's alone
+        if _out_of_memory(error):
+            fail(_too_large(recipe, error))
+        if _left_alone(error):
+            fail("another process of this run has ended; --resume goes on where it was")
+        raise
+
+
+def _world(recipe: Recipe, options: Options) -> World:
+    """Start the other processes, if any; only the first one talks."""
+    processes = options.devices * options.nodes
+    try:
+        if recipe.batch_size % processes:
+            raise ValueError(
+                f"--batch-size {recipe.batch_size} cannot be shared evenly by {processes} processes"
+            )
+        device = devices.pick_device(options.device)
+        world = devices.launch(device, options.devices, options.nodes, options.strategy)
+    except ValueError as error:
+        fail(str(error))
+    console.quiet = errors.quiet = world.rank != 0
+    return world
+
+
+def _prepare(
+    recipe: Recipe, options: Options, device: torch.device, world: World
+) -> tuple[Recipe, ImageData, ImageData]:
+    """Load the data onto the device, fit the recipe to it, and say what will be trained."""
+    try:
+        shape = recipe.network.image_shape
+        with decoding() as on_image:
+            if options.images:
+                train, test = load_images(options.images, shape, on_image)
+            else:
+                train, test = load_both(data_root(options.data), recipe.dataset, shape, on_image)
+        recipe = _for_data(recipe, train)
+    except (DataError, ValueError) as error:
+        fail(str(error))
+    counts = recipe_parameters(recipe)
+    console.print(
+        f"[bold]{recipe.name}[/]: {len(train):,} training and {len(test):,} test images, "
+        f"{options.epochs} epochs on {escape(devices.describe_device(device))}"
+        + (f" in {world.size} processes" if world.size > 1 else "")
+        + f", seed {options.seed}; "
+        + ", ".join(f"{name} {n:,} parameters" for name, n in counts.items())
+    )
+    return recipe, train.to(device), test.to(device)
+
+
+def _for_data(recipe: Recipe, data: ImageData) -> Recipe:
+    """The recipe under the data set's name, with its classes where the network knows classes."""
+    network = recipe.network
+    if wanted := getattr(network, "num_classes", 0):
+        require_classes(data)
+        if wanted != len(data.classes):
+            network = dataclasses.replace(network, num_classes=len(data.classes))
+    return dataclasses.replace(recipe, network=network, dataset=data.name or recipe.dataset)
+
+
+def _check_writable(folder: Path, options: Options) -> None:
+    """Fail before training, not after the first epoch, where ``folder`` must not be written."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        checkpoint.recover(folder)
+    except OSError as error:
+        fail(f"{folder.parent} cannot be written: {error.strerror}")
+    if not os.access(folder.parent, os.W_OK):
+        fail(f"{folder.parent} cannot be written: permission denied")
+    if folder.exists() and not (folder / "card.json").exists():
+        fail(f"{folder} is not a checkpoint, so it is left alone: pass another --out")
+    state = resume.state_path(folder)
+    if not (options.resume or options.overwrite) and (folder.exists() or state.exists()):
+        again = "--resume to go on with its run, " if state.exists() else ""
+        fail(
+            f"{folder if folder.exists() else state} is already there: pass {again}"
+            "--overwrite to replace it, or another --out"
+        )
+
+
+def _train(
+    recipe: Recipe,
+    train: ImageData,
+    test: ImageData,
+    folder: Path,
+    options: Options,
+    world: World,
+) -> None:
+    """Train to the end or to Ctrl-C, publish now and then, and say what came of it."""
+    state = resume.state_path(folder)
+    settings = resume.settings_of(recipe, options.seed, train.fingerprint, world.size)
+    first = world.rank == 0  # the only one that writes
+    card, written, interrupted, done = None, folder, False, 0
+
+    def save(run: Run) -> None:
+        nonlocal card, written
+        card, written = _publish(run, train, test, folder, options.out)
+
+    def tell(run: Run) -> None:
+        _tell(run, progress)
+        write_scalars(run)
+
+    try:
+        if options.resume:
+            done = resume.check(state, settings)
+            console.print(f"Going on with {escape(str(state))} after {done} epochs.")
+        scalars = options.tensorboard / recipe.name if options.tensorboard and first else None
+        app = watch.shown_in_app(options.out, recipe.name) if options.watch and first else None
+        record = running.Board(running.path_of(folder), options.resume) if first else None
+        with (
+            _scalars(scalars, done) as write_scalars,
+            app or nullcontext(),
+            record or nullcontext() as board,
+            progress_bar() as progress,
+        ):
+            runs = loop.fit(
+                recipe,
+                train,
+                test,
+                progress,
+                epochs=options.epochs,
+                seed=options.seed,
+                judge=judge.judge_for(recipe, options.out, train.classes),
+                saver=resume.Saver(state, settings) if first else None,
+                board=board,
+                resumed=state if options.resume else None,
+                world=world,
+            )
+            if first:
+                interrupted = _follow(runs, save, tell)
+            else:
+                interrupted = any(run.interrupted for run in runs)
+    except KeyboardInterrupt:
+        interrupted = True
+    except (CheckpointError, FloatingPointError, resume.ResumeError, ValueError) as error:
+        fail(str(error))
+    except OSError as error:
+        reason = error.strerror or str(error)
+        fail(f"{folder} cannot be written: {reason}; what was there before is untouched")
+    if not interrupted:
+        world.wait()  # for the first one to publish
+    if first:
+        _report(card, folder, written)
+        if interrupted and state.exists():
+            console.print("Go on with it by the same command and --resume.")
+    if interrupted or (card is None and first):
+        raise typer.Exit(INTERRUPTED)
+
+
+def _follow(runs: Iterator[Run], save: Callable[[Run], None], tell: Callable[[Run], None]) -> bool:
+    """Save the run as often as its time allows and at its end; whether Ctrl-C was that end.
+
+    One between two epochs is raised, once what has been learnt is saved; so is a second one, which
+    gives that up.
+    """
+    pace, run, saved = Pace(), None, 0
+    try:
+        for run in runs:
+            if run.finished or run.interrupted or pace.due:
+                saved = run.images_seen
+                with interrupts_held(run.interrupted), pace.measured():
+                    save(run)
+            tell(run)
+    except KeyboardInterrupt:
+        if run and run.images_seen > saved:
+            run.interrupted = True
+            with interrupts_held(True):
+                save(run)
+        raise
+    return run is not None and run.interrupted
+
+
+def _publish(
+    run: Run, train: ImageData, test: ImageData, folder: Path, out: Path
+) -> tuple[Card, Path]:
+    """Write the run's checkpoint; return its card and where it is."""
+    target = publish.destination(folder, run)
+    card = publish.publish(run, train, test, target, out)
+    if target == folder:
+        shutil.rmtree(checkpoint.partial(folder), ignore_errors=True)
+    return card, target
+
+
+def _tell(run: Run, progress: Progress) -> None:
+    """One line per epoch, and a warning where something is wrong."""
+    if run.interrupted:
+        return
+    values = "  ".join(f"test/{name} {v[-1]:.4g}" for name, v in run.history["test"].items())
+    progress.console.print(f"epoch {run.epochs}: {values}")
+    if problem := diagnose(run.history):
+        progress.console.print(f"[yellow]Warning:[/] {escape(problem)}")
+
+
+@contextmanager
+def _scalars(folder: Path | None, done: int) -> Iterator[Callable[[Run], None]]:
+    """What appends an epoch's losses to TensorBoard's event files; nothing without a folder.
+
+    Epochs after the first ``done`` that are in the folder already will be written anew.
+    """
+    if folder is None:
+        yield lambda run: None
+        return
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        fail("--tensorboard needs a package that is not installed: pip install tensorboard")
+    with SummaryWriter(str(folder), purge_step=done + 1) as writer:
+
+        def write(run: Run) -> None:
+            if run.interrupted:
+                return
+            for split, parts in run.history.items():
+                for name, values in parts.items():
+                    writer.add_scalar(f"{name}/{split}", values[-1], run.epochs)
+
+        yield write
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    # Not every place that asks for memory says so by its type.
+    signs = ("can't allocate memory", "ALLOC_FAILED")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
+        sign in str(error) for sign in signs
+    )
+
+
+def _left_alone(error: BaseException) -> bool:
+    """Whether it tells that a process of the same run is no longer there."""
+    return isinstance(error, torch.distributed.DistError) or "gloo" in str(error)
+
+
+def _too_large(recipe: Recipe, error: BaseException) -> str:
+    """What to lower when memory runs out."""
+    reason = (str(error) or type(error).__name__).splitlines()[0]
+    return (
+        f"there is not enough memory for {recipe.name} ({reason}): lower "
+        f"--batch-size, now {recipe.batch_size}"
+        + (", or --size" if recipe.name not in RECIPES else "")
+        + ", or use --device cpu"
+    )
+
+
+def _report(card: Card | None, folder: Path, written: Path) -> None:
+    """Say where the checkpoint is and how far it got; ``card`` is None where none was written."""
+    if card is None:
+        errors.print("[yellow]Stopped[/] before there was anything to save.")
+        return
+    if card.notes:
+        console.print(f"[yellow]{escape(card.notes)}[/]")
+    if written != folder:
+        console.print(f"{escape(str(folder))} has seen more images and was kept.", soft_wrap=True)
+    console.print(
+        f"[green]{escape(str(written))}[/] holds {card.images_seen:,} images' worth of training.",
+        soft_wrap=True,
+    )
