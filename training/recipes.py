@@ -336,6 +336,7 @@ def r1_wgan() -> Iterator[Recipe]:
                 learning_rate=5e-5,
                 optimizer="rmsprop",
                 timeline=(1, 50, 600),
+                bf16=True,
             )
 
 
@@ -369,6 +370,7 @@ def r2() -> Iterator[Recipe]:
             batch_size=128,
             learning_rate=1e-3,
             keep_best=KeepBest("total", patience=4),
+            bf16=True,
         )
     discriminator = ConvDown((Down(64, 3, 2), Down(64, 3, 2)), dropout=0.4)
     generator = ConvUp(
@@ -401,7 +403,6 @@ def r2() -> Iterator[Recipe]:
         objective=Wasserstein(clip=0.01),
         learning_rate=5e-5,
         optimizer="rmsprop",
-        bf16=False,
     )
     # (c): all noise passes through one hidden unit, which cannot tell ten digits apart. Generator
     # steps fifty times the discriminator's let it run to whatever single picture scores best
@@ -417,7 +418,7 @@ def r2() -> Iterator[Recipe]:
         discriminator_learning_rate=1e-4,
         keep_best=None,
         timeline=(1, 2, 3, 4, 5),
-        bf16=False,
+        bf16=False,  # as these rates were tried out
     )
     yield collapse
     narrow = replace(
@@ -576,7 +577,6 @@ def r4() -> Iterator[Recipe]:
                 objective=Wasserstein(gradient_penalty=10),
                 learning_rate=5e-5,
                 betas=(0.0, 0.9),  # Gulrajani et al. 2017, algorithm 1
-                bf16=False,
             )
 
 
@@ -835,7 +835,7 @@ def for_images(name: str, family: str, latent_dim: int, size: int, channels: int
         optimizer="rmsprop" if family == "wgan" else "adam",
         betas={"vae": (0.9, 0.999), "wgan-gp": (0.0, 0.9)}.get(family, (0.5, 0.999)),
         ema_decay=None if family == "vae" else 0.999,
-        bf16=family in ("gan", "cgan"),
+        bf16=True,
     )
 
 

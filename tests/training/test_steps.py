@@ -689,7 +689,7 @@ def test_both_players_follow_the_schedule_at_their_own_rates(make):
 # --- bfloat16
 
 
-@pytest.mark.parametrize("family", ["cgan", "gan", "wgan"])
+@pytest.mark.parametrize("family", ["cgan", "gan", "wgan", "wgan-gp"])
 def test_bfloat16_losses_are_float32_and_close(make, batch: Batch, family):
     recipe, network = make(family)
     network.eval()
