@@ -60,14 +60,21 @@ def test_the_explorer_reads_checkpoints_only_through_training(path):
     assert "training.cli" not in imported(path)
 
 
-def test_every_package_that_is_imported_is_asked_for():
+@pytest.mark.parametrize("room", ["training", "explorer", "tests"])
+def test_every_package_that_is_imported_is_asked_for(room):
     """By the project or an extra; the rival that `bench` measures is one's own to bring."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    groups = project["optional-dependencies"] | {"test": project["dependencies"]}
-    asked_for = {one.partition(">=")[0] for group in groups.values() for one in group}
+    extras = project["optional-dependencies"]
+    if room != "tests":
+        extras.pop("test")
+    asked_for = {
+        one.partition(">=")[0]
+        for group in (project["dependencies"], *extras.values())
+        for one in group
+    }
     known = importlib.metadata.packages_distributions()
-    ours = {"training", "explorer", "pythae"} | sys.stdlib_module_names
-    for path in modules("training/**/*.py", "explorer/**/*.py"):
+    ours = {"training", "explorer", "tests", "pythae"} | sys.stdlib_module_names
+    for path in modules(f"{room}/**/*.py"):
         for package in packages(path) - ours:
             names = {name.lower().replace("_", "-") for name in known[package]}
             assert asked_for & names, f"{path.name} imports {package}"
