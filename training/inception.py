@@ -65,7 +65,7 @@ def open_network(path: Path, device: torch.device) -> nn.Module:
     network = FeatureExtractorInceptionV3(
         "inception-v3-compat", ["2048", "logits_unbiased"], feature_extractor_weights_path=copy
     )
-    return network.to(device)
+    return network.to(device).eval()  # torch-fidelity 0.3 leaves that to who asks
 
 
 def _weights(path: Path) -> dict[str, Tensor]:

@@ -27,7 +27,8 @@ HOW = (
 def lassoed(name: str, source: str, marks: Any, count: int) -> None:
     """Remember which of a map's ``count`` marks a lasso holds, as a component told it."""
     try:
-        chosen = np.unique(np.array(marks[:count], np.int64))
+        told = marks[:count] if isinstance(marks, list) else []
+        chosen = np.unique(np.array(told, np.int64))
     except (TypeError, ValueError, OverflowError):
         chosen = NONE
     _groups(name, source)["lasso"] = chosen[(chosen >= 0) & (chosen < count)]
