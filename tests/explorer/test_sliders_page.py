@@ -455,6 +455,7 @@ def test_groups_with_the_same_mean_become_a_sentence(open_model: OpenModel) -> N
         ([3, 3, -1, 10_000, 2**70], 0),
         ([3, 3, -1, 10_000], 1),
         (["x"], 0),
+        ([None], 0),
         ([[1, 2], [3]], 0),
         ({"a": 1}, 0),
         (None, 0),
