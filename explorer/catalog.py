@@ -9,7 +9,7 @@ from pathlib import Path
 from training import results
 from training.checkpoint import Card, CheckpointError, find, load, timeline_name
 from training.onnx_files import AnyCard, AnyModel, ForeignCard, open_any, read_any
-from training.recipes import ELBO, RECIPES
+from training.recipes import ELBO, RECIPES, Recipe
 
 DATASETS = {
     "mnist": "MNIST",
@@ -66,6 +66,11 @@ class Catalog:
         if key in self.cards or not found:  # a folder may be called so
             return self.open(key)
         return self.open(found[1], epoch=int(found[2]))
+
+
+def system(recipe: Recipe) -> str:
+    """Row of a report, its data set by the name that people call it."""
+    return recipe.row.replace(recipe.dataset, DATASETS.get(recipe.dataset, recipe.dataset))
 
 
 def scan(root: Path) -> Catalog:
@@ -210,7 +215,7 @@ def _trained(card: Card) -> list[str]:
         ),
     ]
     if recipe.report:
-        lines.append(f"From report {plain(recipe.report)}, {plain(recipe.row)}.")
+        lines.append(f"From report {plain(recipe.report)}, {plain(system(recipe))}.")
     return lines + _measured(card)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from explorer import figures
+from explorer.catalog import system
 from training.checkpoint import Card
 from training.report import REPORTED, Reported, Row
 from training.scores import SCORES
@@ -20,7 +21,7 @@ BETTER = {"higher": "higher", "lower": "lower", "real": "as real images"}
 def overview(systems: Sequence[Row], problems: Mapping[str, str]) -> Table:
     """A row per system: how far it is trained, and its main numbers; None where it has not one."""
     return [
-        {"system": row.recipe.row, "epochs": _trained(row, problems)} | _main_numbers(row.card)
+        {"system": system(row.recipe), "epochs": _trained(row, problems)} | _main_numbers(row.card)
         for row in systems
     ]
 
@@ -142,7 +143,7 @@ def compare(systems: Sequence[Row], scores: Sequence[str]) -> Table:
     for row in systems:
         if row.card:
             values = row.card.scores.values if row.card.scores else {}
-            lines[row.recipe.row] = values, _ease(row.card)
+            lines[system(row.recipe)] = values, _ease(row.card)
     return [
         {"system": system}
         | {score_title(name): score(values, name) for name in shown}

@@ -46,7 +46,7 @@ def page() -> None:
     _table(tables.overview(systems, problems), f"Every system of {report}")
     _compare(report, systems)
     row = _choose(systems)
-    st.header(row.recipe.row, divider="gray")
+    st.header(catalog.system(row.recipe), divider="gray")
     _show(row, report, found.root, problems.get(row.recipe.name, ""))
 
 
@@ -93,7 +93,7 @@ def _choose(systems: list[Row]) -> Row:
     st.selectbox(
         "System",
         list(by_name),
-        format_func=lambda name: by_name[name].recipe.row,
+        format_func=lambda name: catalog.system(by_name[name].recipe),
         key="row",
         persist_state="session",
     )

@@ -17,6 +17,7 @@ import torch
 from streamlit.testing.v1 import AppTest
 
 from explorer import figures, latent, resources
+from explorer.catalog import system
 from explorer.pages import report_pictures
 from tests.explorer.conftest import CGAN, VAE_Z5, Open, checked, make_checkpoint, told, words
 from training import results
@@ -129,11 +130,11 @@ def test_every_report_shows_every_system_and_the_first_that_is_trained(
     assert app.segmented_control(key="report").value == report
     assert app.session_state["row"] == FIRST[report]
     systems = rows({}, report)
-    assert list(frame(app)["system"]) == [row.recipe.row for row in systems]
+    assert list(frame(app)["system"]) == [system(row.recipe) for row in systems]
     told_epochs = dict(zip((row.recipe.name for row in systems), frame(app)["epochs"], strict=True))
     for name, epochs in told_epochs.items():
         assert epochs == ("2 of 2" if name in TRAINED else "not trained yet")
-    assert [one.value for one in app.header] == [RECIPES[FIRST[report]].row]
+    assert [one.value for one in app.header] == [system(RECIPES[FIRST[report]])]
     says = next(row.says for row in systems if row.recipe.name == FIRST[report])
     assert says.split()[0] in "\n".join(one.value for one in app.markdown)
     assert not app.error
@@ -147,10 +148,17 @@ def test_every_report_shows_every_system_and_the_first_that_is_trained(
 def test_every_report_opens_on_the_shipped_checkpoints(open_page: Open, report: str) -> None:
     app = open_page(checkpoints=shipped(), report=report)
     systems = rows({}, report)
-    assert list(frame(app)["system"]) == [row.recipe.row for row in systems]
+    assert list(frame(app)["system"]) == [system(row.recipe) for row in systems]
     assert not app.error
     here = [row for row in systems if (shipped() / row.recipe.name / "card.json").exists()]
     assert (len(charts(app)) >= 2) == bool(here)
+
+
+def test_data_sets_are_called_by_their_names(open_page: Open) -> None:
+    names = list(frame(open_page(report="R1"))["system"])
+    assert names[0] == "Dense VAE, h=512, z=2, MNIST"
+    assert "WGAN CIFAR-10 1, z=10" in names
+    assert not any("mnist" in name or "cifar10" in name for name in names)
 
 
 @pytest.mark.parametrize("report", REPORTS)
