@@ -25,7 +25,8 @@ _INDEX = Path(st.__file__).parent / "static" / "index.html"
 # Opened at /sliders, Streamlit's page first looks for its server below /sliders, fails with two
 # errors in the console, waits for seconds and only then tries the root. This tells it the root.
 _HEAD = "<script>window.__streamlit = {BACKEND_BASE_URL: window.location.origin}</script>"
-_PLOTLY = f'<script async id="latent-plotly" src="{PLOTLY_PATH}"></script>'
+# Where it could not be fetched, the element goes, and whoever needs it next asks anew.
+_PLOTLY = f'<script async id="latent-plotly" src="{PLOTLY_PATH}" onerror="this.remove()"></script>'
 
 
 async def first_page(_: Request) -> HTMLResponse:

@@ -10,6 +10,7 @@ import contextlib
 import copy
 import math
 import re
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,8 @@ from training.plane import MOST_POINTS
 LIMIT = 100
 """Latents of a link lie within ±100: far beyond any real code."""
 SEARCH_LENGTH = 40
+ON_ITS_WAY_SECONDS = 0.3
+"""How long the browser may still tell the URL before the last one that was published."""
 LINKED = 128
 """Numbers that a direction may have to be in a link."""
 
@@ -277,24 +280,61 @@ def restore() -> bool:
     return True
 
 
+@dataclass(frozen=True)
+class Published:
+    """What a session wrote into the URL last."""
+
+    page: str
+    """The page that was shown."""
+    link: dict[str, str]
+    """What its link says."""
+    at: float
+    """When, in seconds of a monotonic clock."""
+
+
 def publish(page: str) -> None:
-    """Write the page's state into the URL, so that its address is its link."""
-    wanted = _written(page)
-    st.session_state["published"] = (page, wanted)
-    if st.query_params.to_dict() != wanted:
-        st.query_params.from_dict(wanted)
+    """Write the page's state into the URL, so that its address is its link.
 
-
-def follow(page: str, names: Iterable[str]) -> None:
-    """Where the browser went back or forward on a page, take these keys from its URL anew.
-
-    That is so where the URL is another than the last one published, and the state is still the
-    same: what the user did since is newer than any URL.
+    A URL that was followed stays as it is: one more entry would end the way forward.
     """
-    wanted = _written(page)
-    if st.session_state.get("published") != (page, wanted) or st.query_params.to_dict() == wanted:
-        return
-    for name in names:
+    link = _written(page)
+    written = not st.session_state["followed"] and st.query_params.to_dict() != link
+    before: Published | None = st.session_state.get("published")
+    if written or before is None or (before.page, before.link) != (page, link):
+        st.session_state["published"] = Published(page, link, time.monotonic())
+    if written:
+        st.query_params.from_dict(link)
+
+
+def follow(page: str) -> bool:
+    """Where the browser went back or forward, take the page's keys from its URL; whether it did.
+
+    It did where a page is entered whose URL says anything (a link to another page says nothing),
+    or where the URL is another than the one published and the state is still the same: what the
+    user did since is newer than any URL.
+    """
+    st.session_state["followed"] = went = _went(page)
+    if went:
+        _take(page)
+    return went
+
+
+def _went(page: str) -> bool:
+    """Whether the browser went back or forward."""
+    published: Published | None = st.session_state.get("published")
+    found, link = st.query_params.to_dict(), _written(page)
+    if published is None or found == link:
+        return False
+    if published.page != page:
+        return bool(found)
+    return published.link == link and time.monotonic() - published.at > ON_ITS_WAY_SECONDS
+
+
+def _take(page: str) -> None:
+    """Set the page's keys to what its URL says, or to their defaults; what was said stays said."""
+    for name in PAGE_KEYS[page]:
+        if name == "said":
+            continue
         key, value = KEYS[name], KEYS[name].default
         if name in st.query_params:
             with contextlib.suppress(ValueError):  # none that was published

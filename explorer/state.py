@@ -10,6 +10,7 @@ import streamlit as st
 
 from explorer import latent
 from explorer.components import shared
+from explorer.links import LIMIT
 from training.onnx_files import AnyCard
 
 
@@ -38,17 +39,28 @@ def class_of(card: AnyCard) -> int:
     return min(st.session_state["class"], max(card.num_classes - 1, 0))
 
 
-def settle(value: dict[str, Any]) -> None:
-    """Take what the user has settled on in a component."""
-    st.session_state["z"] = [round(float(v), 3) for v in value["z"]]
+def settle(name: str, value: dict[str, Any]) -> None:
+    """Take what the user has settled on in a component of the model called ``name``.
+
+    The components of other models have to be told when they are shown next.
+    """
+    z = np.clip(value["z"], -LIMIT, LIMIT)
+    st.session_state["z"] = [round(float(v), 3) for v in z]
     if value.get("weights"):
         st.session_state["class"] = int(np.argmax(value["weights"]))
+    told = st.session_state.get("tokens", {})
+    st.session_state["tokens"] = {name: told[name]} if name in told else {}
 
 
 def move(z: list[float] | None) -> None:
     """Move the latent from Python; None goes back to the seed's. The page's components follow."""
     st.session_state["z"] = z
-    st.session_state["token"] = uuid.uuid4().hex
+    tell_all()
+
+
+def tell_all() -> None:
+    """Have all components take the latent from Python when they are drawn next."""
+    st.session_state["tokens"] = {}
 
 
 def stay() -> None:
@@ -69,7 +81,6 @@ def open_page(page: str, model: str) -> None:
 
 def components_data(name: str, card: AnyCard) -> dict[str, Any]:
     """What every component of a model is told (see `explorer.components.shared`)."""
-    for key in ("token", "session"):
-        st.session_state.setdefault(key, uuid.uuid4().hex)
-    token, session = st.session_state["token"], st.session_state["session"]
+    session = st.session_state.setdefault("session", uuid.uuid4().hex)
+    token = st.session_state.setdefault("tokens", {}).setdefault(name, uuid.uuid4().hex)
     return shared(name, card, z_of(card), weights_of(card), token, session)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import streamlit as st
 
 from explorer import catalog, compare, latent, resources, state
@@ -87,7 +89,7 @@ def _by_numbers(cards: dict[str, AnyCard]) -> None:
             f"compared_sliders_{leader}",
             data[leader],
             rows=slider_rows.plain(cards[leader], REACH),
-            settled=state.settle,
+            settled=partial(state.settle, leader),
         )
     with right, pinned(all_across=True), st.container(horizontal=True, gap="small"):
         for name, card in cards.items():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import streamlit as st
 
 from explorer import sizes, state
@@ -53,8 +55,8 @@ def _style(name: str, card: AnyCard, data: dict) -> None:
         parts.seed_input()
         st.button(words_of(card).another, on_click=state.randomise, icon=":material/casino:")
     rows = slider_rows.dimensions(name, card, STYLE_RANGE)
-    slider_bank(f"style_{name}", data, rows=rows, settled=_settle_style, shown=6)
+    slider_bank(f"style_{name}", data, rows=rows, settled=partial(_settle_style, name), shown=6)
 
 
-def _settle_style(value: dict) -> None:
-    state.settle({"z": value["z"]})  # style alone: the class chosen on other pages stays
+def _settle_style(name: str, value: dict) -> None:
+    state.settle(name, {"z": value["z"]})  # style alone: the class chosen on other pages stays

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
-import numpy as np
 import streamlit as st
 
-from explorer import catalog, links, resources, state
+from explorer import catalog, resources, state
 from explorer.components.drawing import Original, drawing
 from explorer.components.latent_map import latent_map
 from explorer.components.picture import picture
@@ -47,7 +47,7 @@ def page() -> None:
     left, right = st.columns([2, 3], gap="large")
     with left:
         original = Original(image.pixels, image.spread) if image else None
-        drawing("drawing", data, settled=_settled, original=original)
+        drawing("drawing", data, settled=partial(_settled, name), original=original)
         _both(name, data)
         brought.choices(name, card)
         if image:
@@ -81,10 +81,10 @@ def _map(shown: Shown, data: dict[str, Any]) -> None:
         layout=shown.layout,
         classes=shown.classes,
         colours=parts.class_colours(),
-        settled=_settled,
+        settled=partial(_settled, shown.name),
         pointing=False,
     )
 
 
-def _settled(value: dict[str, Any]) -> None:
-    state.settle({"z": np.clip(value["z"], -links.LIMIT, links.LIMIT)})
+def _settled(name: str, value: dict[str, Any]) -> None:
+    state.settle(name, {"z": value["z"]})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import streamlit as st
 
@@ -41,7 +43,7 @@ def codes(betas: Betas) -> Exhibit:
             layout=shown,
             classes=classes,
             colours=parts.class_colours(),
-            settled=state.settle,
+            settled=partial(state.settle, betas.keys[0]),
             stops=stops,
         )
     with right:
@@ -114,7 +116,8 @@ def open_end(betas: Betas) -> Exhibit:
     left, right = st.columns([3, 2], gap="large")
     with left:
         rows = slider_rows.dimensions(name, betas.about.cards[name], REACH)
-        slider_bank(f"beta_bank_{name}", betas.data(beta), rows=rows, settled=state.settle)
+        settled = partial(state.settle, name)
+        slider_bank(f"beta_bank_{name}", betas.data(beta), rows=rows, settled=settled)
     with right:
         with pinned():
             picture(f"beta_open_{name}", first, models=betas.keys, leader=name)

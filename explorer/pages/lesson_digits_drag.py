@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import streamlit as st
 
@@ -33,7 +35,7 @@ def show(cast: dict[str, Card]) -> Exhibit:
             "digits_sliders",
             data[digits.COLLAPSED],
             rows=_rows(cast[digits.COLLAPSED]),
-            settled=state.settle,
+            settled=partial(state.settle, digits.COLLAPSED),
         )
     with right, pinned(all_across=True), st.container(horizontal=True):
         for name, title in titles.items():

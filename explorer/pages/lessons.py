@@ -7,7 +7,6 @@ from pathlib import Path
 
 import streamlit as st
 
-from explorer import links
 from explorer.lessons import Exhibit, Lesson, Step, beta, blur, digits, plane, progress
 from explorer.pages import (
     lesson_beta,
@@ -37,7 +36,6 @@ WIDTH = 380
 
 def page() -> None:
     """Draw the page: all lessons, one step of one, or what came out at its end."""
-    links.follow("lessons", ("lesson", "step", "present"))
     st.html(STYLE)
     name = st.session_state["lesson"]
     if name not in SHOWN:

@@ -81,7 +81,7 @@ def _caption(shown: Shown) -> str:
 
 
 def _settled(value: dict[str, Any], shown: Shown) -> None:
-    state.settle(value)
+    state.settle(shown.name, value)
     if value.get("selected") is not None and value["selected"] >= 0:
         st.session_state["selected"] = f"{shown.source}-{int(value['selected'])}"
     if "marks" in value:

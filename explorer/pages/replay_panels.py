@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -71,7 +72,7 @@ def drift(name: str, card: Card, data: dict[str, Any], stops: list[Stop]) -> boo
         layout=shown,
         classes=classes,
         colours=parts.class_colours(),
-        settled=state.settle,
+        settled=partial(state.settle, name),
         grid=grid,
         stops=moved,
         models=[stop.key(name) for stop in stops],

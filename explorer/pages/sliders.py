@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import streamlit as st
 
 from explorer import pictures, resources, sizes, state
@@ -70,7 +72,7 @@ def page() -> None:
             f"slider_bank_{name}",
             data,
             rows=rows,
-            settled=state.settle,
+            settled=partial(state.settle, name),
             classes=card.classes if card.num_classes else (),
         )
     with right:

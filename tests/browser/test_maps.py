@@ -147,3 +147,12 @@ def test_plotly_that_failed_to_come_at_rest_comes_with_the_map(
         page.goto(address(server, "sliders", model=MANY))
     page.get_by_test_id("stSidebarNav").get_by_role("link", name="Map").click()
     page.locator("[data-testid=latent-map][data-ready=true]").wait_for()
+
+
+def test_a_map_comes_although_plotly_failed_with_the_page(
+    context: BrowserContext, server: Server
+) -> None:
+    page = context.new_page()  # the browser writes of the failure into the console
+    page.route("**/plotly.min.js", lambda route: route.abort(), times=1)
+    page.goto(address(server, "map", model=MANY))
+    page.locator("[data-testid=latent-map][data-ready=true]").wait_for()

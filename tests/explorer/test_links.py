@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -181,7 +183,7 @@ def script() -> None:
     for problem in st.session_state["link_problems"]:
         st.warning(problem)
     if page := st.session_state.get("publish"):
-        links.follow(page, ("step", "present"))
+        links.follow(page)
         links.publish(page)
 
 
@@ -195,7 +197,9 @@ def follow(**link: str) -> AppTest:
 
 
 def written(app: AppTest, page: str) -> dict[str, Any]:
-    """The URL of a page after it has published its state."""
+    """The URL of a page that was entered by a link of the app, after it has published its state."""
+    if "published" in app.session_state:
+        app.query_params.clear()
     app.session_state["publish"] = page
     app.run()
     assert not app.exception
@@ -310,7 +314,16 @@ def test_a_pages_link_restores_its_state(page: str) -> None:
         assert second.session_state[name] == GOOD[name][0][0]
 
 
-def test_back_and_forward_take_the_keys_that_follow_and_no_other() -> None:
+def go_to(app: AppTest, page: str, **link: str) -> None:
+    """Back or forward in the browser, once it knows what was published."""
+    app.session_state["published"] = replace(app.session_state["published"], at=0.0)
+    app.query_params = dict(link)
+    app.session_state["publish"] = page
+    app.run()
+    assert not app.exception
+
+
+def test_back_and_forward_take_everything_from_the_url_but_predictions() -> None:
     app = follow(lesson="blur", step="2", said="blur.0")
     written(app, "lessons")
     for step, present, said in ((3, True, "01"), (4, False, "01x")):
@@ -318,14 +331,54 @@ def test_back_and_forward_take_the_keys_that_follow_and_no_other() -> None:
         app.session_state["said"] = {"blur": said}
         app.run()
     assert dict(app.query_params) == {"lesson": "blur", "step": "4", "said": "blur.01x"}
-    app.query_params = {"lesson": "blur", "step": "3", "said": "blur.01", "present": "1"}
-    app.run()
+    link = {"lesson": "blur", "step": "3", "said": "blur.01", "present": "1"}
+    go_to(app, "lessons", **link)
     assert (app.session_state["step"], app.session_state["present"]) == (3, True)
     assert app.session_state["said"] == {"blur": "01x"}, "nobody's predictions are forgotten"
-    assert app.query_params["said"] == "blur.01x"
-    app.query_params = {"lesson": "blur", "step": "99"}
-    app.run()
+    assert dict(app.query_params) == link, "another entry would end the way forward"
+    go_to(app, "lessons", lesson="blur", step="99")
     assert (app.session_state["step"], app.session_state["present"]) == (1, False)
+
+
+def test_back_undoes_what_was_settled_on_step_by_step() -> None:
+    app = follow()
+    written(app, "sliders")
+    for z in ([1.0, 2.0], [3.0, 4.0]):
+        app.session_state["z"] = z
+        app.run()
+    assert dict(app.query_params) == {"z": "3_4"}
+    go_to(app, "sliders", z="1_2")
+    assert app.session_state["z"] == [1, 2]
+    app.run()
+    assert app.session_state["z"] == [1, 2], "still, whatever makes the page run again"
+    go_to(app, "sliders")
+    assert app.session_state["z"] is None
+    assert dict(app.query_params) == {}, "one more step leaves the page"
+    app.session_state["z"] = [5.0, 6.0]
+    app.run()
+    assert dict(app.query_params) == {"z": "5_6"}
+
+
+def test_back_to_another_page_restores_what_it_showed() -> None:
+    app = follow(z="1_2")
+    written(app, "map")
+    assert written(app, "sliders") == {"z": "1_2"}
+    app.session_state["z"] = [3.0, 4.0]
+    app.run()
+    go_to(app, "map", z="1_2")
+    assert app.session_state["z"] == [1, 2]
+
+
+def test_a_browser_that_has_not_heard_of_the_new_url_undoes_nothing() -> None:
+    app = follow(z="1_2")
+    written(app, "sliders")
+    app.session_state["z"] = [3.0, 4.0]
+    app.run()
+    app.session_state["published"] = replace(app.session_state["published"], at=math.inf)
+    app.query_params = {"z": "1_2"}
+    app.run()
+    assert app.session_state["z"] == [3, 4]
+    assert dict(app.query_params) == {"z": "3_4"}
 
 
 def test_what_was_done_since_is_newer_than_the_url() -> None:

@@ -42,7 +42,6 @@ function buildDrawing({ component, root, newView }) {
   );
 
   const view = newView((answer, request) => {
-    if (answer.kind === Kind.ERROR) return showError(root, answer.message);
     if (!paper.strokes.length || request.model !== current.data.model) return; // of what is gone
     const { mu, sigma } = posteriorOf(answer);
     const store = storeOf(request.model);

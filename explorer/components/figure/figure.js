@@ -3,7 +3,7 @@
 
 const SAVED = { width: 1000, height: 560 }; // CSS pixels of a saved picture, on whatever screen
 
-function buildFigure({ component, root }) {
+function buildFigure({ component, root, tell }) {
   let current = component;
   let drawn = null;
   let theme = null;
@@ -17,7 +17,7 @@ function buildFigure({ component, root }) {
     type: "button",
     "data-testid": `figure-${format}`,
     text: format.toUpperCase(),
-    onclick: () => save(format).catch((error) => showError(root, error.message)),
+    onclick: () => save(format).then(() => tell(""), (error) => tell(error.message)),
   }));
   root.replaceChildren(element("figure", { class: "chart" }, caption,
     element("div", { class: "marked" }, surface, mark),
@@ -86,7 +86,7 @@ function buildFigure({ component, root }) {
       const ink = getComputedStyle(root).color;
       if (drawn && same && theme === ink) return undefined;
       theme = ink;
-      return draw().catch((error) => showError(root, error.message));
+      return draw().then(() => tell(""), (error) => tell(error.message));
     },
     close() {
       closed = true;

@@ -6,6 +6,7 @@ const KEY_STEP = 0.1; // of a latent
 const KEY_SHARE = 1 / 60; // of the longer side, where the plane has units of its own
 const NEAREST = 8; // codes that a place of a UMAP plane is the mean of, and the other way round
 const REST_MS = 150; // that a scrubber stands still before the plane is decoded as of its stop
+const FARTHEST = 100; // of a latent from 0 that a link can tell
 const HALO = 5; // CSS pixels from a mark of a group to the line around it
 const STILL = 5; // CSS pixels: a press that moved further was a pan, not a click
 const KEYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
@@ -17,7 +18,7 @@ const SQUARE = `v${-HALO}h${2 * HALO}v${2 * HALO}h${-2 * HALO}z`;
 const SYMBOLS = ["circle", "square", "diamond", "cross", "x", "triangle-up", "triangle-down",
   "pentagon", "star", "hexagon"];
 
-function buildMap({ component, root, newView }) {
+function buildMap({ component, root, newView, tell }) {
   const { model, shape, classes, colours, pointing } = component.data;
   const store = storeOf(component.data.model);
   let current = component;
@@ -63,7 +64,6 @@ function buildMap({ component, root, newView }) {
   ];
 
   const gridView = newView((answer, request) => {
-    if (answer.kind === Kind.ERROR) return showError(root, answer.message);
     background = { model: request.model, source: mosaic(answer) };
     relayout();
   });
@@ -119,7 +119,8 @@ function buildMap({ component, root, newView }) {
       if (place.image >= 0) image.set(place.image);
       return;
     }
-    const { z, weights } = codeAt(where);
+    const { z: code, weights } = codeAt(where);
+    const z = code.map((value) => Math.min(Math.max(value, -FARTHEST), FARTHEST));
     place = { where, z };
     store.set(z, weights ?? store.weights);
   }
@@ -510,7 +511,7 @@ function buildMap({ component, root, newView }) {
       const done = same ? Promise.resolve(relayout()) : draw();
       return done
         .then(freshenGrid)
-        .catch((error) => showError(root, error.message));
+        .then(() => tell(""), (error) => tell(error.message));
     },
     close() {
       closed = true;

@@ -1,7 +1,7 @@
 /* The real image that is pointed at on a linked map, fetched from the server: the newest wish as
  * soon as the one before it has come. */
 
-function buildOriginal({ component, root }) {
+function buildOriginal({ component, root, tell }) {
   const image = signalOf("image");
   const { width, shape } = component.data;
   let current = component;
@@ -13,11 +13,12 @@ function buildOriginal({ component, root }) {
   const shown = element("img", {
     "data-testid": "original",
     onload: () => {
+      tell("");
       announce(shown);
       next();
     },
     onerror: () => {
-      showError(root, "The original could not be fetched: reload the page.");
+      tell("The original could not be fetched: reload the page.");
       next();
     },
   });

@@ -5,25 +5,31 @@
  * model makes of the real image that is pointed at. */
 
 function buildPicture({ component, root, newView }) {
-  const { model, shape, slots, width, fps, captions, models, leader } = component.data;
+  const { model, shape, width, fps, captions, models, leader } = component.data;
   const store = storeOf(leader ?? model);
   const twins = readTwins(component.data.twins);
   const epoch = models.length ? signalOf(`epoch ${model}`) : null;
   const rate = fps ? frameRate() : null;
 
-  const canvases = slots.map(({ testid, label }) => imageCanvas(shape, label, testid));
-  canvases.forEach((canvas) => {
-    canvas.style.width = `${width}px`;
-  });
-  const figures = slots.map(({ label }, i) => {
-    const wanted = captions && slots.length > 1;
-    const caption = wanted ? [element("figcaption", { text: label })] : [];
-    return element("figure", {}, canvases[i], ...caption);
-  });
-  root.replaceChildren(element("div", { class: "slots" }, ...figures), ...(rate ? [rate.element] : []));
+  let slots = [];
+  let canvases = [];
+  function lay(wanted) {
+    slots = wanted;
+    canvases = slots.map(({ testid, label }) => imageCanvas(shape, label, testid));
+    canvases.forEach((canvas) => {
+      canvas.style.width = `${width}px`;
+    });
+    const figures = slots.map(({ label }, i) => {
+      const caption = captions && slots.length > 1 ? [element("figcaption", { text: label })] : [];
+      return element("figure", {}, canvases[i], ...caption);
+    });
+    const parts = rate ? [rate.element] : [];
+    root.replaceChildren(element("div", { class: "slots" }, ...figures), ...parts);
+  }
+  lay(component.data.slots);
 
   const view = newView((answer) => {
-    if (answer.kind === Kind.ERROR) return showError(root, answer.message);
+    if (answer.n !== canvases.length) return; // of slots that are no more
     canvases.forEach((canvas, i) => {
       paint(canvas, answer, i);
       announce(canvas);
@@ -31,7 +37,6 @@ function buildPicture({ component, root, newView }) {
     rate?.tick();
   });
 
-  const still = slots.every((slot) => slot.z); // whatever the hand does with the page's latent
   let asked = null;
   function follow() {
     const n = slots.length;
@@ -39,6 +44,7 @@ function buildPicture({ component, root, newView }) {
     const shown = twins ? twins.at(signalOf("image").value, d) : store;
     if (!shown.z || !n || (leader ? shown.z.length < d : shown.z.length !== d)) return;
     const by = epoch ? models[epoch.value] : model;
+    const still = slots.every((slot) => slot.z); // whatever the hand does with the page's latent
     if (!by || (still && by === asked)) return;
     asked = by;
     const k = component.data.weights?.length ?? 0;
@@ -55,6 +61,14 @@ function buildPicture({ component, root, newView }) {
   const unwatch = epoch?.follow(follow);
   return {
     update(component) {
+      const wanted = component.data.slots;
+      if (JSON.stringify(wanted) !== JSON.stringify(slots)) {
+        const same = named(wanted) === named(slots);
+        if (same) slots = wanted; // what is shown stays until its successor comes
+        else lay(wanted);
+        asked = null;
+        follow();
+      }
       if (!leader) store.offer(component.data); // a follower's own latent is not the leader's
     },
     close() {
@@ -62,6 +76,11 @@ function buildPicture({ component, root, newView }) {
       unwatch?.();
     },
   };
+}
+
+/* What the canvases of slots are called. */
+function named(slots) {
+  return JSON.stringify(slots.map(({ testid, label }) => [testid, label]));
 }
 
 /* The latents that stand for real images in this model, by the number of the image. */

@@ -10,6 +10,8 @@ const What = { DECODE: 0, ENCODE: 1 };
 const Kind = { PIXELS: 0, ERROR: 1, REPLACED: 2, CODE: 3 };
 const RETRY_MS = [250, 500, 1000, 2000];
 const UNTOUCHED_MS = 2500; // without a touch
+const SLOW_MS = 10000; // without an answer, until people are told
+const ROUNDING = 0.001; // of latents that Python was told and tells again
 const GIVE_UP_AFTER = 4; // failures before a socket that never opened is called impossible
 
 /* Latents to decode, or the `ink` of a drawing of side d to encode. */
@@ -152,12 +154,13 @@ class Fallback {
 }
 
 /* What one canvas, or one set of canvases, wants to show. At most one request is in flight; while
- * it is, only the newest wish is kept. */
+ * it is, only the newest wish is kept. `tell` takes what is wrong with the last one, or "". */
 class View {
-  constructor(channel, fallback, onAnswer) {
+  constructor(channel, fallback, onAnswer, tell) {
     this.channel = channel;
     this.fallback = fallback;
     this.onAnswer = onAnswer;
+    this.tell = tell;
     this.id = channel.newView();
     this.pump = this.pump.bind(this);
     channel.listeners.add(this.pump);
@@ -176,10 +179,13 @@ class View {
     const request = this.wish;
     this.wish = null;
     this.busy = true;
+    const slow = setTimeout(() => this.tell(SLOW), SLOW_MS);
     const answer = await road.ask(this.id, request);
+    clearTimeout(slow);
     this.busy = false;
+    this.tell(answer?.message ?? "");
     if (answer === null) this.wish ??= request;
-    else if (answer.kind !== Kind.REPLACED) this.onAnswer(answer, request);
+    else if (answer.kind === Kind.PIXELS || answer.kind === Kind.CODE) this.onAnswer(answer, request);
     this.pump();
   }
 
@@ -210,7 +216,16 @@ class Store {
     this.token = token;
     this.session = session;
     if (restarted) this.untold = true;
-    else this.set(Float32Array.from(z), weights ? Float32Array.from(weights) : null);
+    else if (!this.holds(z, weights ?? [])) {
+      this.set(Float32Array.from(z), weights ? Float32Array.from(weights) : null);
+    }
+  }
+
+  /* Whether this is the latent already, but for the rounding of what Python is told. */
+  holds(z, weights) {
+    return this.z?.length === z.length
+      && z.every((value, i) => Math.abs(value - this.z[i]) < ROUNDING)
+      && weights.join() === (this.weights ?? []).join();
   }
 
   set(z, weights = this.weights, spread = null) {
@@ -279,21 +294,22 @@ function instances(build) {
     if (!instance) {
       const fallback = new Fallback();
       const views = [];
+      const status = new Status(parentElement.querySelector(".latent-status"), channel);
       instance = build({
         component,
         root: parentElement.querySelector(".latent"),
+        tell: (problem) => status.tell(component, problem),
         newView: (onAnswer) => {
-          const view = new View(channel, fallback, onAnswer);
+          const view = new View(channel, fallback, onAnswer, (problem) => status.tell(view, problem));
           views.push(view);
           return view;
         },
       });
-      const stopStatus = showStatus(parentElement.querySelector(".latent-status"), channel);
       instance.fallback = fallback;
       instance.end = () => {
         alive.delete(parentElement);
         views.forEach((view) => view.close());
-        stopStatus();
+        status.close();
         instance.close?.();
       };
       alive.set(parentElement, instance);
@@ -304,25 +320,40 @@ function instances(build) {
   };
 }
 
-function showStatus(element, channel) {
-  const words = {
-    connecting: "",
-    open: "",
-    lost: "The server is not answering. Reconnecting…",
-    impossible:
-      "No live channel through this network: pictures come through Streamlit, one per step.",
-  };
-  const show = (state) => {
-    element.textContent = words[state];
-  };
-  show(channel.state);
-  channel.listeners.add(show);
-  return () => channel.listeners.delete(show);
-}
+const SLOW = `No answer for ${SLOW_MS / 1000} s: the server is busy, or cannot be reached.`;
+const STATES = {
+  connecting: "",
+  open: "",
+  lost: "The server is not answering. Reconnecting…",
+  impossible: "No live channel through this network: pictures come through Streamlit, one per step.",
+};
 
-function showError(root, message) {
-  const element = root.parentElement.querySelector(".latent-status");
-  element.textContent = message;
+/* The line below a component: what is wrong with one of its parts, else with the channel. */
+class Status {
+  constructor(element, channel) {
+    this.element = element;
+    this.channel = channel;
+    this.problems = new Map();
+    this.show = this.show.bind(this);
+    channel.listeners.add(this.show);
+    this.show();
+  }
+
+  /* What is wrong with a part from now on, or "" where nothing is. */
+  tell(part, problem) {
+    this.problems.set(part, problem);
+    this.show();
+  }
+
+  show() {
+    const problem = [...this.problems.values()].find(Boolean);
+    const words = problem ?? STATES[this.channel.state];
+    if (this.element.textContent !== words) this.element.textContent = words;
+  }
+
+  close() {
+    this.channel.listeners.delete(this.show);
+  }
 }
 
 function toBase64(buffer) {

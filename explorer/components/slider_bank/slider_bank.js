@@ -187,7 +187,6 @@ function buildSliderBank({ component, root, newView }) {
   }
 
   function paintFilms(answer, request) {
-    if (answer.kind === Kind.ERROR) return showError(root, answer.message);
     if (request.lines !== lines) return; // of sliders that are gone
     for (let i = 0; i < answer.n; i++) {
       const { film } = lines[request.first + Math.floor(i / frames)];

@@ -45,14 +45,12 @@ function buildStrip({ component, root, newView }) {
   );
 
   const stripView = newView((answer) => {
-    if (answer.kind === Kind.ERROR) return showError(root, answer.message);
     row.querySelectorAll("canvas.frame").forEach((canvas, i) => {
       if (i < answer.n) paint(canvas, answer, i);
     });
     announce(row);
   });
   const bigView = newView((answer) => {
-    if (answer.kind === Kind.ERROR) return showError(root, answer.message);
     paint(big, answer);
     announce(big);
   });
