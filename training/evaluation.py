@@ -63,7 +63,7 @@ class RealImages:
     judge: Checkpoint | None
     """Reads images; None where there is none for this data set."""
     features: Tensor | None
-    """The judge's features of up to `SAMPLES` training images, evenly drawn."""
+    """The judge's features of up to `SAMPLES` training images."""
     measured: Measured
     """The measure of the test set."""
     scores: dict[str, float]
@@ -135,12 +135,13 @@ def measure_real(
     tell: Tell = lambda what, done, total: None,
     pixels: int = BATCH_NUMBERS,
 ) -> RealImages:
-    """Take the measure of a data set, training images evenly drawn and the whole test set."""
+    """Take the measure of a data set: of some training images and of the whole test set."""
     features = None
     if judge is not None:
-        some = _split(train.images[:: max(len(train) // SAMPLES, 1)][:SAMPLES], pixels)
-        what, n = "reading training images", min(len(train), SAMPLES)
-        features = Reading.joined([read(judge, x) for x in _told(some, n, tell, what)]).features
+        some = _some(train, SAMPLES)
+        batches, what = _split(some, pixels), "reading training images"
+        readings = [read(judge, x) for x in _told(batches, len(some), tell, what)]
+        features = Reading.joined(readings).features
     what = "reading test images"
     measured = measure(_split(test.images, pixels), len(test), train, judge, tell, what)
     scores = compare(measured, measured, features)
@@ -167,11 +168,14 @@ def measure(
     what: str,
 ) -> Measured:
     """Measure ``n`` images that come in batches (b, C, H, W) in [0, 1]."""
+    chosen = torch.zeros(n, dtype=torch.bool)
+    chosen[metrics.spread(n, WHOLE)] = True
     whole: list[Tensor] = []
     edges: dict[str, list[Tensor]] = {}
     readings: list[Reading] = []
     for x in _told(batches, n, tell, what):
-        whole.append(x[: max(WHOLE - sum(map(len, whole)), 0)])
+        whole.append(x[chosen[: len(x)].to(x.device)])
+        chosen = chosen[len(x) :]
         if min(x.shape[2:]) >= 3:  # the points of a plane have no edges
             edges.setdefault("sharpness", []).append(metrics.sharpness(x))
             edges.setdefault("high_frequency", []).append(metrics.high_frequency_energy(x))
@@ -270,7 +274,7 @@ def importance_bound(
     −log 1/K sum_k p(x|z_k) p(z_k) / q(z_k|x), z_k drawn from q: at most the −ELBO on average, and
     nearer to the truth with every draw (Burda et al. 2016, arXiv:1509.00519, equation 8).
     """
-    images = test.images[:: max(len(test) // BOUND_IMAGES, 1)][:BOUND_IMAGES]
+    images = _some(test, BOUND_IMAGES)
     width, total = opened.card.latent_dim, 0.0
     for i, image in enumerate(images):
         x = unit(image)[None]
@@ -322,6 +326,11 @@ def _told(batches: Iterable[Tensor], n: int, tell: Tell, what: str) -> Iterator[
         yield x
         done += len(x)
         tell(what, done, n)
+
+
+def _some(data: ImageData, most: int) -> Tensor:
+    """Up to ``most`` stored images that stand for all."""
+    return data.images[metrics.spread(len(data), most).to(data.images.device)]
 
 
 def _split(images: Tensor, pixels: int) -> Iterator[Tensor]:

@@ -11,7 +11,7 @@ from training import networks
 from training.checkpoint import Checkpoint
 from training.data import ImageData
 from training.judge import Reading, read
-from training.metrics import class_shares, diversity, frechet_distance, unit
+from training.metrics import class_shares, diversity, frechet_distance, spread, unit
 from training.recipes import Recipe
 
 SAMPLES = 1000
@@ -33,7 +33,7 @@ class Reference:
 @torch.no_grad()
 def reference(test: ImageData, judge: Checkpoint | None) -> Reference:
     """Take the measure of held-out images once, for all epochs."""
-    x = unit(test.images[:: max(len(test) // 100, 1)][:100])
+    x = unit(test.images[spread(len(test), 100).to(test.images.device)])
     features = None
     if judge is not None:
         judge.network.to(test.images.device)

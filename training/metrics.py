@@ -193,6 +193,15 @@ def unit(images: Tensor) -> Tensor:
     return images.float() / 255 if images.dtype == torch.uint8 else images
 
 
+def spread(n: int, k: int) -> Tensor:
+    """Which k of n images stand for all, ascending, the same every time: all where n <= k.
+
+    By chance: the first k of a set sorted by class are of one class, and every tenth of samples
+    whose ten classes come in turn are, too.
+    """
+    return torch.randperm(n, generator=torch.Generator().manual_seed(0))[:k].sort().values
+
+
 def given(width: int) -> nn.Module:
     """What torchmetrics takes for a network, where features (n, ``width``) are there already."""
     network = nn.Identity()

@@ -125,10 +125,12 @@ def test_points_of_the_plane_are_taken_as_they_are():
     assert real.diversity == pytest.approx(0.5214, abs=0.06)
 
 
-def test_the_reference_is_a_hundred_images_of_the_whole_set():
+@pytest.mark.parametrize("n", [199, 1000])
+def test_the_reference_is_a_hundred_images_of_the_whole_set(n: int):
     """Sorted data: the first hundred would all be alike."""
-    images = torch.cat([torch.zeros(500, 1, 2, 2), torch.full((500, 1, 2, 2), 255)]).byte()
-    data = ImageData(images, torch.zeros(1000).long(), ("only",), "sorted")
+    images = torch.zeros(n, 1, 2, 2, dtype=torch.uint8)
+    images[n // 2 :] = 255
+    data = ImageData(images, torch.zeros(n).long(), ("only",), "sorted")
     half = 50 * 50 / (100 * 99 / 2)  # pairs of different images, 2 apart
-    assert reference(data, None).diversity == pytest.approx(2 * half, rel=1e-5)
+    assert reference(data, None).diversity == pytest.approx(2 * half, rel=0.1)
     assert glance.SAMPLES >= 500
