@@ -37,6 +37,8 @@ MOST_SHARES = 100
 """Classes of which a card lists the shares."""
 BATCH_NUMBERS = 4_000_000
 """Pixels in a batch, at most, so that large images fit into memory too."""
+NOTHING = 1e-12
+"""The most that rounding makes of an appearance that is not there."""
 
 Tell = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and of how much."""
@@ -189,12 +191,16 @@ def measure(
 
 
 def compare(drawn: Measured, test: Measured, features: Tensor | None) -> dict[str, float]:
-    """Scores of images: by the judge, and their appearance over that of the test set."""
+    """Scores of images: by the judge, and their appearance over that of the test set.
+
+    Left out is what the test set has nothing of, as one image alone has no diversity.
+    """
     values: dict[str, float] = {}
     if drawn.reading and features is not None:
         values |= reading_scores(drawn.reading, features)
     for name, value in drawn.appearance.items():
-        values[name] = _ratio(value, test.appearance[name])
+        if (real := test.appearance[name]) > NOTHING:
+            values[name] = value / real
     return values
 
 
@@ -254,15 +260,17 @@ def reconstruction_scores(
         done += len(x)
         tell("reconstructing", done, len(test))
     nll, kl, mse, ssim, sharp = (sums / len(test)).tolist()
-    return {
+    values = {
         "negative_elbo": nll + kl,
         "reconstruction": nll,
         "kl": kl,
         "importance_bound": importance_bound(opened, test, generator, pixels, tell),
         "mse": mse,
         "ssim": ssim,
-        "reconstruction_sharpness": _ratio(sharp, real.measured.appearance["sharpness"]),
     }
+    if (of_real := real.measured.appearance["sharpness"]) > NOTHING:
+        values["reconstruction_sharpness"] = sharp / of_real
+    return values
 
 
 @torch.inference_mode()
@@ -341,7 +349,3 @@ def _split(images: Tensor, pixels: int) -> Iterator[Tensor]:
 
 def _batch_size(image_shape: tuple[int, ...], pixels: int) -> int:
     return min(max(pixels // math.prod(image_shape), 1), 500)
-
-
-def _ratio(value: float, to: float) -> float:
-    return value / max(to, 1e-12)

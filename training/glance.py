@@ -23,7 +23,7 @@ class Reference:
     """What samples are compared with: held-out images, and a judge's features of them."""
 
     diversity: float
-    """Diversity of 100 held-out images."""
+    """Diversity of 100 held-out images; 0 of one alone."""
     judge: Checkpoint | None = None
     """Classifier that reads samples; None where there is none for this data set."""
     features: Tensor | None = None
@@ -47,9 +47,10 @@ def sample_scores(
 ) -> dict[str, float]:
     """Scores of images drawn by a network in evaluation mode.
 
-    ``diversity`` is relative to real images (1 is as diverse as they are, 0 a collapse). With a
-    judge: ``frechet`` in its feature space, ``largest_class`` the share of the class it sees most,
-    and ``class_agreement`` the share read as asked, for a conditional generator.
+    ``diversity`` is relative to real images (1 is as diverse as they are, 0 a collapse), and left
+    out where they have none. With a judge: ``frechet`` in its feature space, ``largest_class`` the
+    share of the class it sees most, and ``class_agreement`` the share read as asked, for a
+    conditional generator.
     """
     generator = torch.Generator().manual_seed(0)
     n = SAMPLES if real.judge else 100
@@ -58,7 +59,9 @@ def sample_scores(
     y = torch.arange(n, device=device) % (classes or 1)
     hot = torch.nn.functional.one_hot(y, classes).float() if classes else None
     x = torch.cat([network.decode(z[i], hot if hot is None else hot[i]) for i in _slices(n)])
-    scores = {"diversity": float(diversity(x[:100])) / max(real.diversity, 1e-12)}
+    scores: dict[str, float] = {}
+    if real.diversity:
+        scores["diversity"] = float(diversity(x[:100])) / real.diversity
     if real.judge is None or real.features is None:
         return scores
     seen = Reading.joined([read(real.judge, part) for part in x.split(500)])

@@ -192,6 +192,25 @@ def test_without_a_judge_what_needs_none_is_scored(folder: Path, halves: Splits)
     assert scores.class_shares == {}
 
 
+@pytest.mark.parametrize(
+    ("n", "level", "without"),
+    [
+        (1, None, {"diversity"}),
+        (32, 128, {"diversity", "sharpness", "high_frequency", "reconstruction_sharpness"}),
+    ],
+)
+def test_nothing_is_measured_by_what_real_images_lack(
+    folder: Path, halves: Splits, n: int, level: int | None, without: set[str]
+):
+    """One image differs from no other, and images of one grey have no edges."""
+    train, test = halves
+    images = test.images[:n] if level is None else torch.full_like(test.images, level)
+    real = measure_real(train, replace(test, images=images, labels=test.labels[:n]), None)
+    values = evaluate(load(folder / "mnist-conv-vae-z2"), real, samples=100).values
+    assert values.keys() == (SEEN | RECONSTRUCTED) - without
+    assert real.scores.keys() == SEEN - without
+
+
 def test_a_mixtures_modes_are_counted(tiny_recipe):
     train, test = points("ring8", 500, 0), points("ring8", 300, 1)
     from training.recipes import RECIPES

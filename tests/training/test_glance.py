@@ -1,11 +1,14 @@
 import pytest
 import torch
+from rich.progress import Progress
 from torch import Tensor
 
 from training import glance
 from training.checkpoint import Checkpoint, load
 from training.data import ImageData
 from training.glance import Reference, reference, sample_scores
+from training.health import diagnose
+from training.loop import fit
 from training.metrics import diversity
 from training.networks import GAN, build
 from training.publish import publish
@@ -103,6 +106,15 @@ def test_without_a_judge_diversity_is_all_there_is(tiny_recipe, halves: Splits):
     with torch.no_grad():
         expected = diversity(network.decode(z)).item() / real.diversity
     assert found["diversity"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_one_held_out_image_tells_nothing_of_diversity(tiny_recipe, halves: Splits):
+    recipe = tiny_recipe("mnist-gan-r4-z2")
+    one = ImageData(halves[1].images[:1], halves[1].labels[:1], halves[1].classes, "one")
+    *_, run = fit(recipe, halves[0], one, Progress(disable=True))
+    assert run.finished
+    assert "diversity" not in run.history["test"]
+    assert "mode collapse" not in diagnose(run.history)
 
 
 def test_scores_are_taken_from_the_same_noise_every_time(tiny_recipe, halves: Splits, judge):
