@@ -6,6 +6,8 @@ import atexit
 import logging
 import platform
 import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -37,6 +39,31 @@ def pick_device(name: str) -> torch.device:
             f"device {name!r} cannot be used ({reason}); --device cpu works everywhere"
         ) from error
     return device
+
+
+def random_states(device: torch.device) -> dict[str, Tensor]:
+    """What random numbers on the CPU and on ``device`` are drawn from, by type of device."""
+    states = {"cpu": torch.get_rng_state()}
+    if device.type != "cpu":
+        states[device.type] = torch.get_device_module(device).get_rng_state(device)
+    return states
+
+
+def set_random_states(states: Mapping[str, Tensor], device: torch.device) -> None:
+    """Go on from `random_states`, perhaps those of a run on another device."""
+    torch.set_rng_state(states["cpu"])
+    if device.type != "cpu" and device.type in states:
+        torch.get_device_module(device).set_rng_state(states[device.type], device)
+
+
+@contextmanager
+def random_state_kept(device: torch.device) -> Iterator[None]:
+    """Put the random states of the CPU and of ``device`` back when the block ends."""
+    states = random_states(device)
+    try:
+        yield
+    finally:
+        set_random_states(states, device)
 
 
 def has_bf16(device: torch.device) -> bool:

@@ -6,7 +6,6 @@ import copy
 import math
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from torch.optim import Optimizer
 from training import glance, graphs, networks, resume, running, steps
 from training.checkpoint import Checkpoint, History, inference_weights
 from training.data import ImageData, batches
-from training.devices import World
+from training.devices import World, random_state_kept
 from training.recipes import Recipe
 
 REFRESH_SECONDS = 0.5
@@ -324,11 +323,6 @@ def evaluate(
         values |= glance.sample_scores(recipe, network, real, device)
     network.train(training)
     return values
-
-
-def random_state_kept(device: torch.device) -> AbstractContextManager[None]:
-    """Put the random state of the CPU and of ``device`` back when the block ends."""
-    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
 
 
 class Average(nn.Module):

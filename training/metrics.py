@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from training.devices import random_state_kept
+
 LAPLACIAN = [[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]]
 HIGH_FREQUENCY = 0.25
 """Cycles per pixel, half of what a grid of pixels can carry, above which a frequency is high."""
@@ -139,6 +141,7 @@ def nearest_distance(x: Tensor, among: Tensor) -> Tensor:
 def diversity(x: Tensor) -> Tensor:
     """Mean Euclidean distance between two of the images x (n, ...); 0 where all are alike."""
     n = len(x)
+    x = x.cpu() if x.device.type == "mps" else x  # where pdist is not known
     return torch.pdist(x.flatten(1).float()).sum() / max(n * (n - 1) / 2, 1)
 
 
@@ -231,8 +234,7 @@ def _distances(a: Tensor, b: Tensor) -> Tensor:
 @contextmanager
 def _torchmetrics(device: torch.device, seed: int) -> Iterator[None]:
     """torchmetrics draws from the global random state, and warns that it keeps features."""
-    devices = [device] if device.type == "cuda" else []
-    with warnings.catch_warnings(), torch.random.fork_rng(devices=devices):
+    with warnings.catch_warnings(), random_state_kept(device):
         warnings.simplefilter("ignore", UserWarning)
         torch.manual_seed(seed)
         yield

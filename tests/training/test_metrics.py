@@ -278,6 +278,26 @@ def test_diversity_of_images_that_are_all_alike_is_zero():
     assert diversity(torch.rand(1, 3, 4, 4)).item() == 0  # and of one image
 
 
+class OnApple(Tensor):
+    """Says that it is on an Apple GPU, which has no kernel for all distances within a set."""
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        if func == Tensor.device.__get__:  # pyright: ignore[reportAttributeAccessIssue]
+            return torch.device("mps")
+        if func is torch.pdist:
+            raise NotImplementedError("aten::_pdist_forward")
+        if func is Tensor.cpu:
+            with torch._C.DisableTorchFunctionSubclass():
+                return args[0].as_subclass(Tensor)
+        return super().__torch_function__(func, types, args, kwargs)
+
+
+def test_diversity_is_measured_on_apple_gpus():
+    x = torch.rand(5, 1, 4, 4)
+    assert diversity(x.as_subclass(OnApple)).item() == diversity(x).item()
+
+
 def test_diversity_of_uint8_images_does_not_wrap_around():
     x = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1)
     assert diversity(x).item() == 255
