@@ -9,6 +9,7 @@ import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -22,22 +23,39 @@ T = TypeVar("T")
 
 
 def pick_device(name: str) -> torch.device:
-    """The torch device called ``name``; ``auto`` takes a GPU where there is one.
+    """The torch device called ``name``; ``auto`` takes a GPU where there is one that works.
 
-    Raises ValueError, saying why, where the device cannot hold a tensor.
+    Raises ValueError, saying why, where the device cannot compute.
     """
     if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+        name = "mps" if torch.backends.mps.is_available() else "cpu"
+        return _or_cpu("cuda" if torch.cuda.is_available() else name)
+    try:
+        return _working(name)
+    except ValueError as error:
+        raise ValueError(f"{error}; --device cpu works everywhere") from error
+
+
+@cache
+def _or_cpu(name: str) -> torch.device:
+    """The device, or the CPU where it does not work: said once."""
+    from training.console import errors
+
+    try:
+        return _working(name)
+    except ValueError as error:
+        errors.print(f"{error}: the CPU is taken instead.", markup=False, soft_wrap=True)
+        return torch.device("cpu")
+
+
+def _working(name: str) -> torch.device:
+    """The device, which has computed a sum; or ValueError with the reason."""
     try:
         device = torch.device(name)
-        torch.zeros(1, device=device).item()  # reading it back rules out "meta"
+        torch.ones(2, device=device).sum().item()  # reading it back rules out "meta"
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
-        raise ValueError(
-            f"device {name!r} cannot be used ({reason}); --device cpu works everywhere"
-        ) from error
+        raise ValueError(f"device {name!r} cannot be used ({reason})") from error
     return device
 
 

@@ -15,6 +15,18 @@ def test_auto_takes_a_device_that_works():
     assert device.type == "cuda" or not torch.cuda.is_available()
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this GPU works")
+def test_auto_passes_over_a_gpu_that_does_not_work(monkeypatch, capsys):
+    """There seems to be one, as where torch has no kernels for a GPU so old."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert pick_device("auto") == torch.device("cpu")
+    said = " ".join(capsys.readouterr().err.split())
+    assert "'cuda' cannot be used" in said
+    assert said.endswith("the CPU is taken instead.")
+    assert pick_device("auto") == torch.device("cpu")
+    assert capsys.readouterr().err == ""  # once is enough
+
+
 @pytest.mark.parametrize("name", ["cuda:99", "meta", "tpu", "", "cpu:x"])
 def test_a_device_that_does_not_work_says_why(name):
     with pytest.raises(ValueError, match="--device cpu works everywhere"):
