@@ -15,7 +15,7 @@ from torch import Tensor
 
 from training import checkpoint, metrics, objectives
 from training.checkpoint import Checkpoint, Judged, Scores
-from training.data import ImageData
+from training.data import NUMBERS_AT_ONCE, ImageData, at_once
 from training.devices import describe_device
 from training.inception import Inception, inception_scores
 from training.judge import Reading, read
@@ -35,8 +35,6 @@ SPLITS = 10
 """Parts of the samples over which the Inception Score's deviation is taken."""
 MOST_SHARES = 100
 """Classes of which a card lists the shares."""
-BATCH_NUMBERS = 4_000_000
-"""Pixels in a batch, at most, so that large images fit into memory too."""
 NOTHING = 1e-12
 """The most that rounding makes of an appearance that is not there."""
 
@@ -80,7 +78,7 @@ def evaluate(
     seed: int = 0,
     inception: Inception | None = None,
     tell: Tell = lambda what, done, total: None,
-    pixels: int = BATCH_NUMBERS,
+    pixels: int = NUMBERS_AT_ONCE,
 ) -> Scores:
     """Score ``samples`` images drawn from N(0, 1), and what a VAE makes of the test set.
 
@@ -135,7 +133,7 @@ def measure_real(
     judge: Checkpoint | None,
     *,
     tell: Tell = lambda what, done, total: None,
-    pixels: int = BATCH_NUMBERS,
+    pixels: int = NUMBERS_AT_ONCE,
 ) -> RealImages:
     """Take the measure of a data set: of some training images and of the whole test set."""
     features = None
@@ -155,7 +153,7 @@ def draw(opened: Checkpoint, n: int, seed: int, pixels: int) -> Iterator[Tensor]
     card = opened.card
     z = torch.randn(n, card.latent_dim, generator=torch.Generator().manual_seed(seed))
     y = torch.arange(n) % max(card.num_classes, 1)
-    size = _batch_size(card.image_shape, pixels)
+    size = at_once(card.image_shape, pixels)
     for some, classes in zip(z.split(size), y.split(size), strict=True):
         yield opened.decode(some, classes if card.num_classes else None)
 
@@ -241,7 +239,7 @@ def reconstruction_scores(
     test = real.test
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(len(test), opened.card.latent_dim, generator=generator)
-    size, done = _batch_size(opened.card.image_shape, pixels), 0
+    size, done = at_once(opened.card.image_shape, pixels), 0
     sums = torch.zeros(5, dtype=torch.float64)
     for x, eps in zip(_split(test.images, pixels), noise.split(size), strict=True):
         mu, log_var = opened.encode(x)
@@ -292,7 +290,7 @@ def importance_bound(
         nll = torch.cat(
             [
                 negative_log_likelihood(opened, some, x)
-                for some in z.split(_batch_size(opened.card.image_shape, pixels))
+                for some in z.split(at_once(opened.card.image_shape, pixels))
             ]
         )
         # log p(z) - log q(z|x); the constants of the two normal densities cancel.
@@ -343,9 +341,5 @@ def _some(data: ImageData, most: int) -> Tensor:
 
 def _split(images: Tensor, pixels: int) -> Iterator[Tensor]:
     """Stored images in batches (b, C, H, W), float32 in [0, 1]."""
-    for some in images.split(_batch_size(images.shape[1:], pixels)):
+    for some in images.split(at_once(images.shape[1:], pixels)):
         yield unit(some)
-
-
-def _batch_size(image_shape: tuple[int, ...], pixels: int) -> int:
-    return min(max(pixels // math.prod(image_shape), 1), 500)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from training import networks
 from training.checkpoint import Checkpoint
-from training.data import ImageData
+from training.data import ImageData, at_once
 from training.judge import Reading, read
 from training.metrics import class_shares, diversity, frechet_distance, spread, unit
 from training.recipes import Recipe
@@ -37,7 +37,8 @@ def reference(test: ImageData, judge: Checkpoint | None) -> Reference:
     features = None
     if judge is not None:
         judge.network.to(test.images.device)
-        features = torch.cat([read(judge, unit(x)).features for x in test.images.split(500)])
+        parts = test.images.split(at_once(test.images.shape[1:]))
+        features = torch.cat([read(judge, unit(some)).features for some in parts])
     return Reference(float(diversity(x)), judge, features)
 
 
@@ -58,19 +59,17 @@ def sample_scores(
     classes = recipe.num_classes
     y = torch.arange(n, device=device) % (classes or 1)
     hot = torch.nn.functional.one_hot(y, classes).float() if classes else None
-    x = torch.cat([network.decode(z[i], hot if hot is None else hot[i]) for i in _slices(n)])
+    size = at_once(recipe.network.image_shape)
+    parts = torch.arange(n, device=device).split(size)
+    x = torch.cat([network.decode(z[i], hot if hot is None else hot[i]) for i in parts])
     scores: dict[str, float] = {}
     if real.diversity:
         scores["diversity"] = float(diversity(x[:100])) / real.diversity
     if real.judge is None or real.features is None:
         return scores
-    seen = Reading.joined([read(real.judge, part) for part in x.split(500)])
+    seen = Reading.joined([read(real.judge, part) for part in x.split(size)])
     scores["frechet"] = frechet_distance(real.features, seen.features)
     scores["largest_class"] = float(class_shares(seen.logits).max())
     if classes == len(real.judge.card.classes):
         scores["class_agreement"] = float((seen.logits.argmax(1) == y).float().mean())
     return scores
-
-
-def _slices(n: int) -> list[slice]:
-    return [slice(start, start + 100) for start in range(0, n, 100)]

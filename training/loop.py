@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 
 from training import glance, graphs, networks, resume, running, steps
 from training.checkpoint import Checkpoint, History, inference_weights
-from training.data import ImageData, batches
+from training.data import ImageData, at_once, batches
 from training.devices import World, random_state_kept
 from training.recipes import Recipe
 
@@ -315,7 +315,7 @@ def evaluate(
     total: dict[str, Tensor] = {}
     with random_state_kept(device):
         torch.manual_seed(0)
-        for x, y in batches(test, 500):
+        for x, y in batches(test, at_once(test.images.shape[1:])):
             for name, value in steps.held_out_losses(recipe, network, x, y).items():
                 total[name] = total.get(name, 0) + value * len(x)
     values = {name: float(value) / len(test) for name, value in total.items()}
