@@ -94,6 +94,14 @@ def has_bf16(device: torch.device) -> bool:
     return False
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """Whether there was not enough memory: not every place that asks for it says so by type."""
+    signs = ("out of memory", "can't allocate memory", "ALLOC_FAILED")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
+        sign in str(error) for sign in signs
+    )
+
+
 def describe_device(device: torch.device) -> str:
     """Device with the name of the processor, e.g. "cpu (AMD EPYC, 2 threads)"."""
     if device.type == "cuda":
