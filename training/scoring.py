@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from training.checkpoint import Card, CheckpointError, Scores, add_scores, find, load, read_card
 from training.console import console
-from training.data import DataError, data_root, load_both, load_images
+from training.data import DATASETS, DataError, data_root, load_both, load_images
 from training.devices import out_of_memory, pick_device
 from training.evaluation import RealImages, Tell, evaluate, measure_real
 from training.inception import Inception, open_network, read_training
@@ -132,7 +132,15 @@ def _real_images(
     if images:
         train, test = load_images(images, shape, on_image)
     else:
-        train, test = load_both(data_root(data), card.recipe.dataset, shape, on_image)
+        where, dataset = data_root(data), card.recipe.dataset
+        try:
+            train, test = load_both(where, dataset, shape, on_image)
+        except DataError as error:
+            if dataset in DATASETS or (where / "train").is_dir():
+                raise
+            raise DataError(
+                f"It was trained on pictures of your own, {dataset}: name their folder by --images."
+            ) from error
     if train.classes != card.classes:
         raise DataError(
             f"The images have classes {', '.join(train.classes[:10])}, the model "

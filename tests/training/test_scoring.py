@@ -8,6 +8,7 @@ import torch
 from rich.progress import Progress
 from typer.testing import CliRunner
 
+from tests.training.conftest import text
 from training import scoring
 from training.checkpoint import (
     Checkpoint,
@@ -143,12 +144,17 @@ def test_missing_data_is_one_sentence(
     assert "MNIST" in result.output
 
 
-def test_ones_own_pictures(tree: Path, folder: Path, tiny_recipe, train_run, halves: Splits):
+def test_ones_own_pictures(tree: Path, folder: Path, tiny_recipe, monkeypatch):
     """Scored with --images, as the model was trained."""
+    monkeypatch.undo()
+    monkeypatch.setenv("LATENT_DATA", str(folder / "empty"))
     train, test = load_images(tree, (1, 8, 8))
     recipe = replace(tiny_recipe("mnist-gan-r4-z2"), name="mine", dataset="shapes", batch_size=8)
     *_, last = fit(recipe, train, test, Progress(disable=True))
     publish(last, train, test, folder / "mine", folder)
+    without = run(folder / "mine")
+    assert without.exit_code == 1
+    assert "trained on pictures of your own, shapes: name their folder by --images" in text(without)
     result = run(folder / "mine", "--images", tree)
     assert result.exit_code == 0, result.output
     scores = read_card(folder / "mine").scores
