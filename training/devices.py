@@ -179,6 +179,14 @@ class World:
         torch.distributed.all_reduce(total)  # Fabric's own waits for every device at each call
         return total / self.size
 
+    def mean_of_rows(self, share: Tensor) -> Tensor:
+        """Mean (1, ...) over the whole batch's rows, of which this process has a share (n, ...).
+
+        Its gradient is the share's own: those of all processes are averaged before the step.
+        """
+        mean = share.mean(0, keepdim=True)
+        return mean + (self.mean(mean.detach()) - mean.detach()) if self.size > 1 else mean
+
     def agreed(self, value: T) -> T:
         """The first process's value, so that all decide alike what a last digit could decide."""
         return self.fabric.broadcast(value) if self.fabric else value
