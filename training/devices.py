@@ -179,6 +179,12 @@ class World:
         torch.distributed.all_reduce(total)  # Fabric's own waits for every device at each call
         return total / self.size
 
+    def means(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Mean of every scalar over the processes, in one message."""
+        if self.size == 1:
+            return values
+        return dict(zip(values, self.mean(torch.stack([*values.values()])), strict=True))
+
     def mean_of_rows(self, share: Tensor) -> Tensor:
         """Mean (1, ...) over the whole batch's rows, of which this process has a share (n, ...).
 
