@@ -22,7 +22,7 @@ from torch import Tensor
 
 from training import umap_layout
 from training.checkpoint import Checkpoint
-from training.data import ImageData, batches
+from training.data import ImageData, at_once, batches
 from training.judge import Reading, read
 from training.objectives import gaussian_kl
 
@@ -41,7 +41,8 @@ def build(
     checkpoint: Checkpoint, test: ImageData, seed: int = 0, *, umap: bool = True
 ) -> dict[str, Tensor]:
     """Codes of the test set with their PCA and, above two dimensions, their UMAP if wanted."""
-    codes = [checkpoint.encode(x) for x, _ in batches(test, 1000)]
+    size = at_once(test.images.shape[1:])
+    codes = [checkpoint.encode(x) for x, _ in batches(test, size)]
     mu, log_var = (torch.cat(part).cpu() for part in zip(*codes, strict=True))
     atlas = {
         "mu": mu.half(),
@@ -83,7 +84,7 @@ def _read(checkpoint: Checkpoint, judge: Checkpoint, n: int) -> Reading:
     """What the judge sees in the samples of an atlas."""
     z, k = sample_codes(n, checkpoint.card.latent_dim), checkpoint.card.num_classes
     parts = []
-    for i in torch.arange(n).split(500):
+    for i in torch.arange(n).split(at_once(checkpoint.card.image_shape)):
         x = checkpoint.decode(z[i], i % k if k else None)
         parts.append(read(judge, x))
     return Reading.joined(parts)

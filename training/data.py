@@ -65,6 +65,8 @@ IMAGENETTE_CLASSES = {
 }
 """Imagenette's folders, which are WordNet's numbers, and what is on the pictures in them."""
 FEWEST_PICTURES = 10
+NUMBERS_AT_ONCE = 4_000_000
+"""Pixels of the images that are read or drawn at a time, at most: large ones fit, too."""
 
 
 @dataclass(frozen=True)
@@ -452,6 +454,11 @@ def _listed(files: Files, name: str, image_shape: ImageShape) -> PictureFiles:
     labels = [label for label, paths in enumerate(files.values()) for _ in paths]
     paths = tuple(path for some in files.values() for path in some)
     return PictureFiles(paths, torch.tensor(labels), tuple(files), name, image_shape)
+
+
+def at_once(image_shape: Sequence[int], numbers: int = NUMBERS_AT_ONCE) -> int:
+    """How many images a network that is not being trained reads or draws at a time."""
+    return min(max(numbers // math.prod(image_shape), 1), 500)
 
 
 def batches(

@@ -6,7 +6,10 @@ import atexit
 import logging
 import platform
 import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -20,23 +23,65 @@ T = TypeVar("T")
 
 
 def pick_device(name: str) -> torch.device:
-    """The torch device called ``name``; ``auto`` takes a GPU where there is one.
+    """The torch device called ``name``; ``auto`` takes a GPU where there is one that works.
 
-    Raises ValueError, saying why, where the device cannot hold a tensor.
+    Raises ValueError, saying why, where the device cannot compute.
     """
     if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+        name = "mps" if torch.backends.mps.is_available() else "cpu"
+        return _or_cpu("cuda" if torch.cuda.is_available() else name)
+    try:
+        return _working(name)
+    except ValueError as error:
+        raise ValueError(f"{error}; --device cpu works everywhere") from error
+
+
+@cache
+def _or_cpu(name: str) -> torch.device:
+    """The device, or the CPU where it does not work: said once."""
+    from training.console import errors
+
+    try:
+        return _working(name)
+    except ValueError as error:
+        errors.print(f"{error}: the CPU is taken instead.", markup=False, soft_wrap=True)
+        return torch.device("cpu")
+
+
+def _working(name: str) -> torch.device:
+    """The device, which has computed a sum; or ValueError with the reason."""
     try:
         device = torch.device(name)
-        torch.zeros(1, device=device).item()  # reading it back rules out "meta"
+        torch.ones(2, device=device).sum().item()  # reading it back rules out "meta"
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
-        raise ValueError(
-            f"device {name!r} cannot be used ({reason}); --device cpu works everywhere"
-        ) from error
+        raise ValueError(f"device {name!r} cannot be used ({reason})") from error
     return device
+
+
+def random_states(device: torch.device) -> dict[str, Tensor]:
+    """What random numbers on the CPU and on ``device`` are drawn from, by type of device."""
+    states = {"cpu": torch.get_rng_state()}
+    if device.type != "cpu":
+        states[device.type] = torch.get_device_module(device).get_rng_state(device)
+    return states
+
+
+def set_random_states(states: Mapping[str, Tensor], device: torch.device) -> None:
+    """Go on from `random_states`, perhaps those of a run on another device."""
+    torch.set_rng_state(states["cpu"])
+    if device.type != "cpu" and device.type in states:
+        torch.get_device_module(device).set_rng_state(states[device.type], device)
+
+
+@contextmanager
+def random_state_kept(device: torch.device) -> Iterator[None]:
+    """Put the random states of the CPU and of ``device`` back when the block ends."""
+    states = random_states(device)
+    try:
+        yield
+    finally:
+        set_random_states(states, device)
 
 
 def has_bf16(device: torch.device) -> bool:
@@ -47,6 +92,14 @@ def has_bf16(device: torch.device) -> bool:
         has = torch.cpu.get_capabilities()
         return bool(has.get("avx512_bf16") or has.get("amx_bf16"))
     return False
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether there was not enough memory: not every place that asks for it says so by type."""
+    signs = ("out of memory", "can't allocate memory", "ALLOC_FAILED")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
+        sign in str(error) for sign in signs
+    )
 
 
 def describe_device(device: torch.device) -> str:
@@ -125,6 +178,20 @@ class World:
         total = value.clone()
         torch.distributed.all_reduce(total)  # Fabric's own waits for every device at each call
         return total / self.size
+
+    def means(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Mean of every scalar over the processes, in one message."""
+        if self.size == 1:
+            return values
+        return dict(zip(values, self.mean(torch.stack([*values.values()])), strict=True))
+
+    def mean_of_rows(self, share: Tensor) -> Tensor:
+        """Mean (1, ...) over the whole batch's rows, of which this process has a share (n, ...).
+
+        Its gradient is the share's own: those of all processes are averaged before the step.
+        """
+        mean = share.mean(0, keepdim=True)
+        return mean + (self.mean(mean.detach()) - mean.detach()) if self.size > 1 else mean
 
     def agreed(self, value: T) -> T:
         """The first process's value, so that all decide alike what a last digit could decide."""

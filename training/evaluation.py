@@ -15,7 +15,7 @@ from torch import Tensor
 
 from training import checkpoint, metrics, objectives
 from training.checkpoint import Checkpoint, Judged, Scores
-from training.data import ImageData
+from training.data import NUMBERS_AT_ONCE, ImageData, at_once
 from training.devices import describe_device
 from training.inception import Inception, inception_scores
 from training.judge import Reading, read
@@ -35,8 +35,8 @@ SPLITS = 10
 """Parts of the samples over which the Inception Score's deviation is taken."""
 MOST_SHARES = 100
 """Classes of which a card lists the shares."""
-BATCH_NUMBERS = 4_000_000
-"""Pixels in a batch, at most, so that large images fit into memory too."""
+NOTHING = 1e-12
+"""The most that rounding makes of an appearance that is not there."""
 
 Tell = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and of how much."""
@@ -63,7 +63,7 @@ class RealImages:
     judge: Checkpoint | None
     """Reads images; None where there is none for this data set."""
     features: Tensor | None
-    """The judge's features of up to `SAMPLES` training images, evenly drawn."""
+    """The judge's features of up to `SAMPLES` training images."""
     measured: Measured
     """The measure of the test set."""
     scores: dict[str, float]
@@ -78,7 +78,7 @@ def evaluate(
     seed: int = 0,
     inception: Inception | None = None,
     tell: Tell = lambda what, done, total: None,
-    pixels: int = BATCH_NUMBERS,
+    pixels: int = NUMBERS_AT_ONCE,
 ) -> Scores:
     """Score ``samples`` images drawn from N(0, 1), and what a VAE makes of the test set.
 
@@ -133,14 +133,15 @@ def measure_real(
     judge: Checkpoint | None,
     *,
     tell: Tell = lambda what, done, total: None,
-    pixels: int = BATCH_NUMBERS,
+    pixels: int = NUMBERS_AT_ONCE,
 ) -> RealImages:
-    """Take the measure of a data set, training images evenly drawn and the whole test set."""
+    """Take the measure of a data set: of some training images and of the whole test set."""
     features = None
     if judge is not None:
-        some = _split(train.images[:: max(len(train) // SAMPLES, 1)][:SAMPLES], pixels)
-        what, n = "reading training images", min(len(train), SAMPLES)
-        features = Reading.joined([read(judge, x) for x in _told(some, n, tell, what)]).features
+        some = _some(train, SAMPLES)
+        batches, what = _split(some, pixels), "reading training images"
+        readings = [read(judge, x) for x in _told(batches, len(some), tell, what)]
+        features = Reading.joined(readings).features
     what = "reading test images"
     measured = measure(_split(test.images, pixels), len(test), train, judge, tell, what)
     scores = compare(measured, measured, features)
@@ -152,7 +153,7 @@ def draw(opened: Checkpoint, n: int, seed: int, pixels: int) -> Iterator[Tensor]
     card = opened.card
     z = torch.randn(n, card.latent_dim, generator=torch.Generator().manual_seed(seed))
     y = torch.arange(n) % max(card.num_classes, 1)
-    size = _batch_size(card.image_shape, pixels)
+    size = at_once(card.image_shape, pixels)
     for some, classes in zip(z.split(size), y.split(size), strict=True):
         yield opened.decode(some, classes if card.num_classes else None)
 
@@ -167,11 +168,14 @@ def measure(
     what: str,
 ) -> Measured:
     """Measure ``n`` images that come in batches (b, C, H, W) in [0, 1]."""
+    chosen = torch.zeros(n, dtype=torch.bool)
+    chosen[metrics.spread(n, WHOLE)] = True
     whole: list[Tensor] = []
     edges: dict[str, list[Tensor]] = {}
     readings: list[Reading] = []
     for x in _told(batches, n, tell, what):
-        whole.append(x[: max(WHOLE - sum(map(len, whole)), 0)])
+        whole.append(x[chosen[: len(x)].to(x.device)])
+        chosen = chosen[len(x) :]
         if min(x.shape[2:]) >= 3:  # the points of a plane have no edges
             edges.setdefault("sharpness", []).append(metrics.sharpness(x))
             edges.setdefault("high_frequency", []).append(metrics.high_frequency_energy(x))
@@ -185,12 +189,16 @@ def measure(
 
 
 def compare(drawn: Measured, test: Measured, features: Tensor | None) -> dict[str, float]:
-    """Scores of images: by the judge, and their appearance over that of the test set."""
+    """Scores of images: by the judge, and their appearance over that of the test set.
+
+    Left out is what the test set has nothing of, as one image alone has no diversity.
+    """
     values: dict[str, float] = {}
     if drawn.reading and features is not None:
         values |= reading_scores(drawn.reading, features)
     for name, value in drawn.appearance.items():
-        values[name] = _ratio(value, test.appearance[name])
+        if (real := test.appearance[name]) > NOTHING:
+            values[name] = value / real
     return values
 
 
@@ -231,7 +239,7 @@ def reconstruction_scores(
     test = real.test
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(len(test), opened.card.latent_dim, generator=generator)
-    size, done = _batch_size(opened.card.image_shape, pixels), 0
+    size, done = at_once(opened.card.image_shape, pixels), 0
     sums = torch.zeros(5, dtype=torch.float64)
     for x, eps in zip(_split(test.images, pixels), noise.split(size), strict=True):
         mu, log_var = opened.encode(x)
@@ -250,15 +258,17 @@ def reconstruction_scores(
         done += len(x)
         tell("reconstructing", done, len(test))
     nll, kl, mse, ssim, sharp = (sums / len(test)).tolist()
-    return {
+    values = {
         "negative_elbo": nll + kl,
         "reconstruction": nll,
         "kl": kl,
         "importance_bound": importance_bound(opened, test, generator, pixels, tell),
         "mse": mse,
         "ssim": ssim,
-        "reconstruction_sharpness": _ratio(sharp, real.measured.appearance["sharpness"]),
     }
+    if (of_real := real.measured.appearance["sharpness"]) > NOTHING:
+        values["reconstruction_sharpness"] = sharp / of_real
+    return values
 
 
 @torch.inference_mode()
@@ -270,7 +280,7 @@ def importance_bound(
     −log 1/K sum_k p(x|z_k) p(z_k) / q(z_k|x), z_k drawn from q: at most the −ELBO on average, and
     nearer to the truth with every draw (Burda et al. 2016, arXiv:1509.00519, equation 8).
     """
-    images = test.images[:: max(len(test) // BOUND_IMAGES, 1)][:BOUND_IMAGES]
+    images = _some(test, BOUND_IMAGES)
     width, total = opened.card.latent_dim, 0.0
     for i, image in enumerate(images):
         x = unit(image)[None]
@@ -280,7 +290,7 @@ def importance_bound(
         nll = torch.cat(
             [
                 negative_log_likelihood(opened, some, x)
-                for some in z.split(_batch_size(opened.card.image_shape, pixels))
+                for some in z.split(at_once(opened.card.image_shape, pixels))
             ]
         )
         # log p(z) - log q(z|x); the constants of the two normal densities cancel.
@@ -324,15 +334,12 @@ def _told(batches: Iterable[Tensor], n: int, tell: Tell, what: str) -> Iterator[
         tell(what, done, n)
 
 
+def _some(data: ImageData, most: int) -> Tensor:
+    """Up to ``most`` stored images that stand for all."""
+    return data.images[metrics.spread(len(data), most).to(data.images.device)]
+
+
 def _split(images: Tensor, pixels: int) -> Iterator[Tensor]:
     """Stored images in batches (b, C, H, W), float32 in [0, 1]."""
-    for some in images.split(_batch_size(images.shape[1:], pixels)):
+    for some in images.split(at_once(images.shape[1:], pixels)):
         yield unit(some)
-
-
-def _batch_size(image_shape: tuple[int, ...], pixels: int) -> int:
-    return min(max(pixels // math.prod(image_shape), 1), 500)
-
-
-def _ratio(value: float, to: float) -> float:
-    return value / max(to, 1e-12)

@@ -99,7 +99,7 @@ def fit(recipe: Recipe, options: Options) -> None:
         _train(recipe, train, test, folder, options, world)
     except (MemoryError, RuntimeError) as error:
         errors.quiet = False  # it may be this process's alone
-        if _out_of_memory(error):
+        if devices.out_of_memory(error):
             fail(_too_large(recipe, error))
         if _left_alone(error):
             fail("another process of this run has ended; --resume goes on where it was")
@@ -313,14 +313,6 @@ def _scalars(folder: Path | None, done: int) -> Iterator[Callable[[Run], None]]:
                     writer.add_scalar(f"{name}/{split}", values[-1], run.epochs)
 
         yield write
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    # Not every place that asks for memory says so by its type.
-    signs = ("can't allocate memory", "ALLOC_FAILED")
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
-        sign in str(error) for sign in signs
-    )
 
 
 def _left_alone(error: BaseException) -> bool:

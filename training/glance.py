@@ -9,9 +9,9 @@ from torch import Tensor
 
 from training import networks
 from training.checkpoint import Checkpoint
-from training.data import ImageData
+from training.data import ImageData, at_once
 from training.judge import Reading, read
-from training.metrics import class_shares, diversity, frechet_distance, unit
+from training.metrics import class_shares, diversity, frechet_distance, spread, unit
 from training.recipes import Recipe
 
 SAMPLES = 1000
@@ -23,7 +23,7 @@ class Reference:
     """What samples are compared with: held-out images, and a judge's features of them."""
 
     diversity: float
-    """Diversity of 100 held-out images."""
+    """Diversity of 100 held-out images; 0 of one alone."""
     judge: Checkpoint | None = None
     """Classifier that reads samples; None where there is none for this data set."""
     features: Tensor | None = None
@@ -33,11 +33,12 @@ class Reference:
 @torch.no_grad()
 def reference(test: ImageData, judge: Checkpoint | None) -> Reference:
     """Take the measure of held-out images once, for all epochs."""
-    x = unit(test.images[:: max(len(test) // 100, 1)][:100])
+    x = unit(test.images[spread(len(test), 100).to(test.images.device)])
     features = None
     if judge is not None:
         judge.network.to(test.images.device)
-        features = torch.cat([read(judge, unit(x)).features for x in test.images.split(500)])
+        parts = test.images.split(at_once(test.images.shape[1:]))
+        features = torch.cat([read(judge, unit(some)).features for some in parts])
     return Reference(float(diversity(x)), judge, features)
 
 
@@ -47,9 +48,10 @@ def sample_scores(
 ) -> dict[str, float]:
     """Scores of images drawn by a network in evaluation mode.
 
-    ``diversity`` is relative to real images (1 is as diverse as they are, 0 a collapse). With a
-    judge: ``frechet`` in its feature space, ``largest_class`` the share of the class it sees most,
-    and ``class_agreement`` the share read as asked, for a conditional generator.
+    ``diversity`` is relative to real images (1 is as diverse as they are, 0 a collapse), and left
+    out where they have none. With a judge: ``frechet`` in its feature space, ``largest_class`` the
+    share of the class it sees most, and ``class_agreement`` the share read as asked, for a
+    conditional generator.
     """
     generator = torch.Generator().manual_seed(0)
     n = SAMPLES if real.judge else 100
@@ -57,17 +59,17 @@ def sample_scores(
     classes = recipe.num_classes
     y = torch.arange(n, device=device) % (classes or 1)
     hot = torch.nn.functional.one_hot(y, classes).float() if classes else None
-    x = torch.cat([network.decode(z[i], hot if hot is None else hot[i]) for i in _slices(n)])
-    scores = {"diversity": float(diversity(x[:100])) / max(real.diversity, 1e-12)}
+    size = at_once(recipe.network.image_shape)
+    parts = torch.arange(n, device=device).split(size)
+    x = torch.cat([network.decode(z[i], hot if hot is None else hot[i]) for i in parts])
+    scores: dict[str, float] = {}
+    if real.diversity:
+        scores["diversity"] = float(diversity(x[:100])) / real.diversity
     if real.judge is None or real.features is None:
         return scores
-    seen = Reading.joined([read(real.judge, part) for part in x.split(500)])
+    seen = Reading.joined([read(real.judge, part) for part in x.split(size)])
     scores["frechet"] = frechet_distance(real.features, seen.features)
     scores["largest_class"] = float(class_shares(seen.logits).max())
     if classes == len(real.judge.card.classes):
         scores["class_agreement"] = float((seen.logits.argmax(1) == y).float().mean())
     return scores
-
-
-def _slices(n: int) -> list[slice]:
-    return [slice(start, start + 100) for start in range(0, n, 100)]

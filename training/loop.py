@@ -6,7 +6,6 @@ import copy
 import math
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,8 +16,8 @@ from torch.optim import Optimizer
 
 from training import glance, graphs, networks, resume, running, steps
 from training.checkpoint import Checkpoint, History, inference_weights
-from training.data import ImageData, batches
-from training.devices import World
+from training.data import ImageData, at_once, batches
+from training.devices import World, random_state_kept
 from training.recipes import Recipe
 
 REFRESH_SECONDS = 0.5
@@ -174,7 +173,7 @@ def fit(
             # 2. One pass over the training set, then the held-out losses of what would ship.
             progress.update(task, epoch=f"{run.epochs + 1}/{run.planned}")
             train_epoch(session, train, step, total, progress, task, saver, board, world)
-            means = {k: float(world.mean(v / session.counts[k])) for k, v in session.sums.items()}
+            means = {k: float(v / session.counts[k]) for k, v in session.sums.items()}
             _require_finite(recipe, means, run.epochs + 1)
             held_out = world.agreed(evaluate(recipe, run.network, test, real))
             _require_finite(recipe, held_out, run.epochs + 1)
@@ -188,7 +187,7 @@ def fit(
             return
 
         # 3. History, the weights worth keeping, and whether it is time to stop.
-        close_epoch(session, means, held_out, world)
+        close_epoch(session, means, held_out)
         progress.update(task, losses=_line(held_out))
         if saver:
             saver.save(session, now=run.finished)
@@ -232,7 +231,8 @@ def train_epoch(
     shown = time.perf_counter()
     for x, y in batches(train, recipe.batch_size, session.order, start=session.batch):
         steps.schedule_rates(recipe, session.optimizers, run.images_seen / total)
-        losses = step(world.share(x), world.share(y), run.steps)
+        # Averaged at once: the first process alone saves the sums for all of them.
+        losses = world.means(step(world.share(x), world.share(y), run.steps))
         for name, value in losses.items():
             session.sums[name] = session.sums.get(name, 0) + value
             session.counts[name] = session.counts.get(name, 0) + 1
@@ -253,9 +253,7 @@ def train_epoch(
         board.post(now=True)
 
 
-def close_epoch(
-    session: Session, means: dict[str, float], held_out: dict[str, float], world: World = ALONE
-) -> None:
+def close_epoch(session: Session, means: dict[str, float], held_out: dict[str, float]) -> None:
     """Write an epoch into the history, keep its weights where wanted, and begin the next."""
     run, recipe = session.run, session.run.recipe
     for split, values in (("train", means), ("test", held_out)):
@@ -263,7 +261,7 @@ def close_epoch(
             run.history[split].setdefault(name, []).append(value)
     run.epochs += 1
     for name, values in session.recent.items():
-        new = world.mean(torch.stack(values)).to("cpu", torch.float32)
+        new = torch.stack(values).to("cpu", torch.float32)
         run.batch_losses[name] = torch.cat([run.batch_losses.get(name, new[:0]), new])
     if run.epochs in recipe.timeline:
         run.timeline[run.epochs] = inference_weights(run.network)
@@ -316,7 +314,7 @@ def evaluate(
     total: dict[str, Tensor] = {}
     with random_state_kept(device):
         torch.manual_seed(0)
-        for x, y in batches(test, 500):
+        for x, y in batches(test, at_once(test.images.shape[1:])):
             for name, value in steps.held_out_losses(recipe, network, x, y).items():
                 total[name] = total.get(name, 0) + value * len(x)
     values = {name: float(value) / len(test) for name, value in total.items()}
@@ -324,11 +322,6 @@ def evaluate(
         values |= glance.sample_scores(recipe, network, real, device)
     network.train(training)
     return values
-
-
-def random_state_kept(device: torch.device) -> AbstractContextManager[None]:
-    """Put the random state of the CPU and of ``device`` back when the block ends."""
-    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
 
 
 class Average(nn.Module):

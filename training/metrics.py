@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from training.devices import random_state_kept
+
 LAPLACIAN = [[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]]
 HIGH_FREQUENCY = 0.25
 """Cycles per pixel, half of what a grid of pixels can carry, above which a frequency is high."""
@@ -139,6 +141,7 @@ def nearest_distance(x: Tensor, among: Tensor) -> Tensor:
 def diversity(x: Tensor) -> Tensor:
     """Mean Euclidean distance between two of the images x (n, ...); 0 where all are alike."""
     n = len(x)
+    x = x.cpu() if x.device.type == "mps" else x  # where pdist is not known
     return torch.pdist(x.flatten(1).float()).sum() / max(n * (n - 1) / 2, 1)
 
 
@@ -193,6 +196,15 @@ def unit(images: Tensor) -> Tensor:
     return images.float() / 255 if images.dtype == torch.uint8 else images
 
 
+def spread(n: int, k: int) -> Tensor:
+    """Which k of n images stand for all, ascending, the same every time: all where n <= k.
+
+    By chance: the first k of a set sorted by class are of one class, and every tenth of samples
+    whose ten classes come in turn are, too.
+    """
+    return torch.randperm(n, generator=torch.Generator().manual_seed(0))[:k].sort().values
+
+
 def given(width: int) -> nn.Module:
     """What torchmetrics takes for a network, where features (n, ``width``) are there already."""
     network = nn.Identity()
@@ -222,8 +234,7 @@ def _distances(a: Tensor, b: Tensor) -> Tensor:
 @contextmanager
 def _torchmetrics(device: torch.device, seed: int) -> Iterator[None]:
     """torchmetrics draws from the global random state, and warns that it keeps features."""
-    devices = [device] if device.type == "cuda" else []
-    with warnings.catch_warnings(), torch.random.fork_rng(devices=devices):
+    with warnings.catch_warnings(), random_state_kept(device):
         warnings.simplefilter("ignore", UserWarning)
         torch.manual_seed(seed)
         yield

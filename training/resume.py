@@ -21,6 +21,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from training.devices import random_states, set_random_states
 from training.pace import Pace
 from training.recipes import Recipe
 
@@ -93,9 +94,8 @@ def pack(session: Session) -> dict[str, Tensor]:
         tensors |= {f"timeline/{epoch}/{k}": v for k, v in weights.items()}
     if run.best:
         tensors |= {f"best/{k}": v for k, v in run.best.weights.items()}
-    tensors |= {"random/order": session.epoch_order, "random/cpu": torch.get_rng_state()}
-    if (device := _device(session.network)).type == "cuda":
-        tensors["random/cuda"] = torch.cuda.get_rng_state(device)
+    tensors["random/order"] = session.epoch_order
+    tensors |= {f"random/{k}": v for k, v in random_states(_device(session.network)).items()}
     return {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
 
 
@@ -124,9 +124,7 @@ def restore(path: Path, session: Session) -> None:
         if state["best"]:
             epoch, value = state["best"]
             run.best = Best(epoch, value, groups["best"])
-        torch.set_rng_state(groups["random"]["cpu"])
-        if device.type == "cuda" and "cuda" in groups["random"]:
-            torch.cuda.set_rng_state(groups["random"]["cuda"], device)
+        set_random_states(groups["random"], device)
     except (KeyError, ValueError, RuntimeError, TypeError) as error:
         raise ResumeError(f"{path} does not hold a whole run ({error}); {START_ANEW}") from error
     if (run.epochs, session.batch) > (run.planned, 0):

@@ -11,8 +11,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from training.checkpoint import Card, CheckpointError, Scores, add_scores, find, load, read_card
 from training.console import console
-from training.data import DataError, data_root, load_both, load_images
-from training.devices import pick_device
+from training.data import DATASETS, DataError, data_root, load_both, load_images
+from training.devices import out_of_memory, pick_device
 from training.evaluation import RealImages, Tell, evaluate, measure_real
 from training.inception import Inception, open_network, read_training
 from training.judge import judge_of
@@ -86,7 +86,9 @@ def score_folders(
                 failed[card.name] = error.check
             except DataError as error:
                 failed[card.name] = str(error)
-            except (MemoryError, torch.OutOfMemoryError):
+            except (MemoryError, RuntimeError) as error:
+                if not out_of_memory(error):
+                    raise
                 failed[card.name] = "there is not enough memory: try --device cpu, or fewer samples"
             except OSError as error:
                 failed[card.name] = f"{path} cannot be written: {error.strerror}"
@@ -130,7 +132,15 @@ def _real_images(
     if images:
         train, test = load_images(images, shape, on_image)
     else:
-        train, test = load_both(data_root(data), card.recipe.dataset, shape, on_image)
+        where, dataset = data_root(data), card.recipe.dataset
+        try:
+            train, test = load_both(where, dataset, shape, on_image)
+        except DataError as error:
+            if dataset in DATASETS or (where / "train").is_dir():
+                raise
+            raise DataError(
+                f"It was trained on pictures of your own, {dataset}: name their folder by --images."
+            ) from error
     if train.classes != card.classes:
         raise DataError(
             f"The images have classes {', '.join(train.classes[:10])}, the model "

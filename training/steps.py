@@ -117,7 +117,8 @@ def gan_step(
         loss = adversarial = generator_loss(judged, objective)
         if objective.feature_matching:
             wanted = gan.discriminator.features(gan.discriminator.inside(x), condition)
-            match = objectives.feature_matching(wanted.float(), features.float())
+            means = (world.mean_of_rows(part.float()) for part in (wanted, features))
+            match = objectives.feature_matching(*means)
             loss = adversarial + objective.feature_matching * match
     optimise(loss, generator_optimizer, gan.generator, world)
     gan.discriminator.requires_grad_(True)

@@ -52,6 +52,8 @@ SAMPLES = 10_000
 """Images drawn from each model to score it, as many as ``latent-train evaluate`` draws."""
 LEAST_BUDGET = 60.0
 """Seconds that a budget has at least."""
+MOST_BUDGET = 365 * 86400.0
+"""And at most: no clock shows an infinite one."""
 LEAST_SECONDS = 45.0
 """Budget that must be left to begin a run: to start takes some, and states come every 30 s."""
 BUSY_SECONDS = 120.0
@@ -398,6 +400,11 @@ def run(
             raise ValueError(
                 f"a budget of {minutes:g} minutes is too small for anything: give "
                 f"--budget-minutes {LEAST_BUDGET / 60:g} or more"
+            )
+        if jobs and minutes is not None and minutes * 60 > MOST_BUDGET:
+            raise ValueError(
+                f"a budget of {minutes:g} minutes is more than a year: without --budget-minutes "
+                "there is no limit"
             )
         for name, problem in failed.items():
             _tell_failure(name, problem)

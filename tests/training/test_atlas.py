@@ -1,6 +1,7 @@
 import pytest
 import torch
 from sklearn.decomposition import PCA
+from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
 from training import atlas
@@ -24,6 +25,21 @@ def test_an_atlas_says_what_each_dimension_carries(tiny_checkpoints, halves):
     codes, prior = Normal(mu.double(), (log_var.double() / 2).exp()), Normal(0.0, 1.0)
     expected = kl_divergence(codes, prior).mean(0)
     torch.testing.assert_close(opened.atlas()["kl"].double(), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_large_images_are_encoded_a_few_at_a_time(tiny_checkpoints, monkeypatch):
+    opened = load(tiny_checkpoints / "mnist-conv-vae-z2")
+    seen = []
+
+    def encode(x: Tensor) -> tuple[Tensor, Tensor]:
+        seen.append(x)
+        return torch.randn(len(x), 2), torch.zeros(len(x), 2)
+
+    monkeypatch.setattr(opened, "encode", encode)
+    images = torch.zeros(50, 3, 256, 256, dtype=torch.uint8)
+    atlas.build(opened, ImageData(images, torch.zeros(50, dtype=torch.long), ("only",)))
+    assert sum(map(len, seen)) == 50
+    assert all(x.numel() <= 4_000_000 for x in seen)
 
 
 @pytest.fixture

@@ -569,6 +569,8 @@ def test_a_device_without_bfloat16_trains_in_float32(fit, tmp_path, monkeypatch)
     "error",
     [
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB\nmore"),
+        torch.AcceleratorError("CUDA error: out of memory"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 9.0 GB)"),
         RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 9 bytes"),
         MemoryError(),
     ],

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from training.devices import describe_device, pick_device
+from training.devices import describe_device, pick_device, random_state_kept
 
 
 def test_cpu_is_always_there():
@@ -15,7 +15,44 @@ def test_auto_takes_a_device_that_works():
     assert device.type == "cuda" or not torch.cuda.is_available()
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this GPU works")
+def test_auto_passes_over_a_gpu_that_does_not_work(monkeypatch, capsys):
+    """There seems to be one, as where torch has no kernels for a GPU so old."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert pick_device("auto") == torch.device("cpu")
+    said = " ".join(capsys.readouterr().err.split())
+    assert "'cuda' cannot be used" in said
+    assert said.endswith("the CPU is taken instead.")
+    assert pick_device("auto") == torch.device("cpu")
+    assert capsys.readouterr().err == ""  # once is enough
+
+
 @pytest.mark.parametrize("name", ["cuda:99", "meta", "tpu", "", "cpu:x"])
 def test_a_device_that_does_not_work_says_why(name):
     with pytest.raises(ValueError, match="--device cpu works everywhere"):
         pick_device(name)
+
+
+@pytest.fixture(params=["cpu", "mps", "cuda"])
+def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> torch.device:
+    """A device to draw on; without Apple's hardware, the CPU draws in its GPU's place."""
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no GPU")
+    if request.param == "mps" and not torch.backends.mps.is_available():
+        generator = torch.Generator().manual_seed(3)
+        monkeypatch.setattr(torch.mps, "_get_default_mps_generator", lambda: generator)
+        monkeypatch.setattr(torch._C, "_has_mps", True)
+    return torch.device(request.param)
+
+
+def test_random_numbers_go_on_as_if_nothing_had_been_drawn(device: torch.device):
+    def state() -> tuple[list[int], list[int]]:
+        own = torch if device.type == "cpu" else torch.get_device_module(device)
+        return torch.get_rng_state().tolist(), own.get_rng_state().tolist()
+
+    before = state()
+    with random_state_kept(device):
+        torch.manual_seed(0)
+        torch.rand(3)
+        within = state()
+    assert state() == before != within

@@ -12,7 +12,7 @@ from training import evaluation, metrics, networks
 from training.checkpoint import Card, Checkpoint, load
 from training.data import ImageData, points, stacked
 from training.evaluation import RealImages, draw, evaluate, measure_real
-from training.judge import find_judge
+from training.judge import find_judge, read
 from training.networks import VAE
 from training.objectives import bernoulli_nll, gaussian_kl
 from training.publish import publish
@@ -192,6 +192,25 @@ def test_without_a_judge_what_needs_none_is_scored(folder: Path, halves: Splits)
     assert scores.class_shares == {}
 
 
+@pytest.mark.parametrize(
+    ("n", "level", "without"),
+    [
+        (1, None, {"diversity"}),
+        (32, 128, {"diversity", "sharpness", "high_frequency", "reconstruction_sharpness"}),
+    ],
+)
+def test_nothing_is_measured_by_what_real_images_lack(
+    folder: Path, halves: Splits, n: int, level: int | None, without: set[str]
+):
+    """One image differs from no other, and images of one grey have no edges."""
+    train, test = halves
+    images = test.images[:n] if level is None else torch.full_like(test.images, level)
+    real = measure_real(train, replace(test, images=images, labels=test.labels[:n]), None)
+    values = evaluate(load(folder / "mnist-conv-vae-z2"), real, samples=100).values
+    assert values.keys() == (SEEN | RECONSTRUCTED) - without
+    assert real.scores.keys() == SEEN - without
+
+
 def test_a_mixtures_modes_are_counted(tiny_recipe):
     train, test = points("ring8", 500, 0), points("ring8", 300, 1)
     from training.recipes import RECIPES
@@ -233,6 +252,62 @@ def test_stacked_digits_are_counted_by_their_modes(folder: Path, halves: Splits)
     scores = evaluate(drawing(gan, some), real, samples=64)
     assert scores.values["modes"] == 2
     assert scores.class_shares["leftleftleft"] + scores.class_shares["rightleftright"] == 1
+
+
+# --- of which images
+
+
+def black_and_white(n: int) -> ImageData:
+    """Images of 8x8 sorted by class: the first half black, the others white."""
+    images = torch.zeros(n, 1, 8, 8, dtype=torch.uint8)
+    images[n // 2 :] = 255
+    return ImageData(images, (torch.arange(n) >= n // 2).long(), ("black", "white"), "sorted")
+
+
+@pytest.mark.parametrize("n", [1999, 10_000])
+@pytest.mark.parametrize("in_turn", [False, True])
+def test_pixels_are_compared_over_all_classes(n: int, in_turn: bool):
+    """Of a sorted test set, and of ten classes in turn of which every second one is white."""
+    data = black_and_white(n)
+    x = metrics.unit(data.images)
+    if in_turn:
+        x = x[torch.arange(n) % 2 * (n - 1)]
+    measured = evaluation.measure(x.split(300), n, data, None, lambda *_: None, "")
+    pairs = 500 * 500 / (1000 * 999 / 2)  # of different images, 8 apart
+    assert measured.appearance["diversity"] == pytest.approx(8 * pairs, rel=0.02)
+    only = replace(data, images=data.images[: n // 2], labels=data.labels[: n // 2])
+    measured = evaluation.measure(x.split(300), n, only, None, lambda *_: None, "")
+    assert measured.appearance["nearest_training"] == pytest.approx(4, rel=0.1)
+
+
+def test_the_bound_is_of_all_classes(halves: Splits):
+    """A decoder that says white whatever the code: white images are likelier than black ones."""
+    opened = blank_vae(halves)
+    assert isinstance(opened.network, VAE)
+    bias = list(opened.network.decoder.parameters())[-1]
+    torch.nn.init.constant_(bias, 2.0)
+    bound = evaluation.importance_bound(
+        opened, black_and_white(999), torch.Generator(), 4_000_000, lambda *_: None
+    )
+    black, white = (64 * math.log1p(math.exp(logit)) for logit in (2, -2))
+    assert bound == pytest.approx((black + white) / 2, rel=0.1)
+
+
+def test_the_judges_features_are_of_all_classes(folder: Path, halves: Splits, monkeypatch):
+    monkeypatch.setattr(evaluation, "SAMPLES", 60)
+    train = replace(
+        halves[0],
+        images=halves[0].images[halves[0].labels.argsort()],
+        labels=halves[0].labels.sort().values,
+    )
+    judge = find_judge(folder, "mnist")
+    assert judge is not None
+    features = measure_real(train, halves[1], judge).features
+    assert features is not None
+    assert len(features) == 60
+    right = read(judge, metrics.unit(train.images[train.labels == 1])).features
+    nearest = torch.cdist(features, right).min(1).values
+    assert 20 <= (nearest < 1e-3).sum() <= 40
 
 
 # --- reconstructions and the bounds

@@ -6,16 +6,17 @@ from dataclasses import replace
 import pytest
 import torch
 from rich.progress import Progress
-from torch import nn
+from torch import Tensor, nn
 
 from tests.conftest import SPECS
-from training import loop, steps
+from training import glance, loop, networks, steps
 from training.checkpoint import load
 from training.data import ImageData, batches
 from training.devices import World
 from training.loop import Average, Run, evaluate, fit
 from training.publish import publish
 from training.recipes import KeepBest
+from training.specs import Dense, GANSpec, VAESpec
 
 Splits = tuple[ImageData, ImageData]
 
@@ -98,6 +99,40 @@ def test_evaluation_weighs_a_short_last_batch_by_its_size(tiny_recipe, halves: S
     monkeypatch.setattr(loop, "batches", lambda data, _: batches(data, 20))  # 20 and 12
     parts = evaluate(recipe, network, halves[1])
     assert parts == pytest.approx(whole, rel=1e-5)
+
+
+def large(n: int) -> ImageData:
+    """Pictures of 3x256x256."""
+    images = torch.zeros(n, 3, 256, 256, dtype=torch.uint8)
+    return ImageData(images, torch.zeros(n, dtype=torch.long), ("only",), "large")
+
+
+def fits(images: Tensor) -> bool:
+    """Whether these are few enough to fit into any memory: 16 MB in float32."""
+    return images.numel() <= 4_000_000
+
+
+def test_large_images_are_evaluated_a_few_at_a_time(tiny_recipe):
+    spec = VAESpec(2, Dense((2,)), Dense((2,)), (3, 256, 256))
+    vae = networks.build(spec)
+    assert isinstance(vae, networks.VAE)
+    seen = []
+    vae.encoder.register_forward_hook(lambda _, args, __: seen.append(args[0]))
+    evaluate(tiny_recipe("mnist-conv-vae-z2", network=spec), vae, large(50))
+    assert sum(map(len, seen)) == 50
+    assert all(map(fits, seen))
+
+
+def test_large_samples_are_drawn_a_few_at_a_time(tiny_recipe):
+    spec = GANSpec(2, Dense((2,)), Dense((2,)), image_shape=(3, 256, 256))
+    gan = networks.build(spec)
+    assert isinstance(gan, networks.GAN)
+    drawn = []
+    gan.generator.register_forward_hook(lambda _, __, x: drawn.append(x))
+    recipe = tiny_recipe("mnist-gan-r4-z2", network=spec)
+    glance.sample_scores(recipe, gan, glance.Reference(1.0), torch.device("cpu"))
+    assert sum(map(len, drawn)) == 100
+    assert all(map(fits, drawn))
 
 
 def interrupt_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:

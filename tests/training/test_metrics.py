@@ -27,6 +27,7 @@ from training.metrics import (
     nearest_distance,
     power_spectrum,
     sharpness,
+    spread,
     ssim,
     unit,
 )
@@ -277,6 +278,26 @@ def test_diversity_of_images_that_are_all_alike_is_zero():
     assert diversity(torch.rand(1, 3, 4, 4)).item() == 0  # and of one image
 
 
+class OnApple(Tensor):
+    """Says that it is on an Apple GPU, which has no kernel for all distances within a set."""
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        if func == Tensor.device.__get__:  # pyright: ignore[reportAttributeAccessIssue]
+            return torch.device("mps")
+        if func is torch.pdist:
+            raise NotImplementedError("aten::_pdist_forward")
+        if func is Tensor.cpu:
+            with torch._C.DisableTorchFunctionSubclass():
+                return args[0].as_subclass(Tensor)
+        return super().__torch_function__(func, types, args, kwargs)
+
+
+def test_diversity_is_measured_on_apple_gpus():
+    x = torch.rand(5, 1, 4, 4)
+    assert diversity(x.as_subclass(OnApple)).item() == diversity(x).item()
+
+
 def test_diversity_of_uint8_images_does_not_wrap_around():
     x = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1)
     assert diversity(x).item() == 255
@@ -469,3 +490,27 @@ def test_stored_images_become_numbers_from_0_to_1():
     x = torch.tensor([0, 51, 255], dtype=torch.uint8)
     assert unit(x).tolist() == pytest.approx([0, 0.2, 1])
     assert unit(torch.tensor([0.3])).tolist() == pytest.approx([0.3])
+
+
+@pytest.mark.parametrize(("n", "k"), [(199, 100), (10_000, 1000), (3925, 500), (1999, 1000)])
+def test_a_choice_is_of_the_whole_set_and_of_every_class(n: int, k: int):
+    """Of data sorted by class, and of samples whose classes come in turn."""
+    chosen = spread(n, k)
+    assert len(chosen) == k
+    assert (chosen.diff() > 0).all()
+    assert 0 <= chosen.min() <= chosen.max() < n
+    for classes in (chosen * 10 // n, chosen % 10):
+        shares = torch.bincount(classes, minlength=10) / k
+        torch.testing.assert_close(shares, torch.full((10,), 0.1), atol=0.06, rtol=0)
+    assert torch.equal(spread(n, k), chosen)
+
+
+def test_all_are_chosen_where_there_are_too_few():
+    assert spread(3, 5).tolist() == [0, 1, 2]
+    assert spread(5, 5).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_choosing_leaves_the_random_state_alone():
+    state = torch.get_rng_state()
+    spread(100, 10)
+    assert torch.equal(torch.get_rng_state(), state)

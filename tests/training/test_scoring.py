@@ -4,11 +4,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from rich.progress import Progress
 from typer.testing import CliRunner
 
+from tests.training.conftest import text
 from training import scoring
-from training.checkpoint import CheckpointError, add_scores, load, read_card, verify_files
+from training.checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    add_scores,
+    load,
+    read_card,
+    verify_files,
+)
 from training.cli import app
 from training.data import ImageData, load_images
 from training.loop import fit
@@ -135,18 +144,46 @@ def test_missing_data_is_one_sentence(
     assert "MNIST" in result.output
 
 
-def test_ones_own_pictures(tree: Path, folder: Path, tiny_recipe, train_run, halves: Splits):
+def test_ones_own_pictures(tree: Path, folder: Path, tiny_recipe, monkeypatch):
     """Scored with --images, as the model was trained."""
+    monkeypatch.undo()
+    monkeypatch.setenv("LATENT_DATA", str(folder / "empty"))
     train, test = load_images(tree, (1, 8, 8))
     recipe = replace(tiny_recipe("mnist-gan-r4-z2"), name="mine", dataset="shapes", batch_size=8)
     *_, last = fit(recipe, train, test, Progress(disable=True))
     publish(last, train, test, folder / "mine", folder)
+    without = run(folder / "mine")
+    assert without.exit_code == 1
+    assert "trained on pictures of your own, shapes: name their folder by --images" in text(without)
     result = run(folder / "mine", "--images", tree)
     assert result.exit_code == 0, result.output
     scores = read_card(folder / "mine").scores
     assert scores is not None
     assert scores.judge is None
     assert scores.values.keys() == {"sharpness", "high_frequency", "diversity", "nearest_training"}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.AcceleratorError("CUDA error: out of memory"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 9.0 GB)"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 9 bytes"),
+    ],
+)
+def test_a_model_too_large_for_memory_does_not_stop_the_others(folder, monkeypatch, error):
+    decode = Checkpoint.decode
+
+    def full(opened: Checkpoint, *args):
+        if opened.card.name == "mnist-cgan":
+            raise error
+        return decode(opened, *args)
+
+    monkeypatch.setattr(Checkpoint, "decode", full)
+    result = run(folder)
+    assert result.exit_code == 1
+    assert "mnist-cgan: there is not enough memory" in " ".join(result.output.split())
+    assert read_card(folder / "mnist-conv-vae-z2").scores is not None
 
 
 # --- the card

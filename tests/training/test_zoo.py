@@ -413,6 +413,15 @@ def test_a_budget_too_small_to_begin_with_is_refused(tmp_path, instead, minutes)
     assert not (tmp_path / "calls").exists()
 
 
+@pytest.mark.parametrize("minutes", ["inf", "1e15", "600000"])
+def test_a_budget_without_end_is_refused(tmp_path, instead, minutes):
+    instead()
+    result = run(tmp_path, GAN, "--budget-minutes", minutes)
+    assert result.exit_code == 1
+    assert "more than a year: without --budget-minutes there is no limit" in text(result)
+    assert not (tmp_path / "calls").exists()
+
+
 @pytest.fixture
 def small_budgets(monkeypatch) -> None:
     monkeypatch.setattr(zoo, "LEAST_BUDGET", 0.0)
