@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +35,7 @@ from training.data import (
 )
 from training.devices import World
 from training.health import diagnose
+from training.locks import alone
 from training.loop import Run
 from training.networks import recipe_parameters
 from training.pace import Pace
@@ -93,10 +93,11 @@ def fit(recipe: Recipe, options: Options) -> None:
         if options.dry_run:
             return
         folder = checkpoint.folder_of(recipe, options.out)
-        if world.rank == 0:
-            _check_writable(folder, options)
-        world.wait()
-        _train(recipe, train, test, folder, options, world)
+        with _alone(folder) if world.rank == 0 else nullcontext():
+            if world.rank == 0:
+                _check_writable(folder, options)
+            world.wait()
+            _train(recipe, train, test, folder, options, world)
     except (MemoryError, RuntimeError) as error:
         errors.quiet = False  # it may be this process's alone
         if _out_of_memory(error):
@@ -157,15 +158,27 @@ def _for_data(recipe: Recipe, data: ImageData) -> Recipe:
     return dataclasses.replace(recipe, network=network, dataset=data.name or recipe.dataset)
 
 
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Fail where another process fills ``folder``: each would clear up what the other writes."""
+    refusal = (
+        f"another run is at work in {folder}: wait until it has ended, or give another --out"
+        " or, with --images, another name"
+    )
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(alone(folder.with_name(f".{folder.name}.lock"), refusal))
+        except ValueError as error:
+            fail(str(error))
+        yield
+
+
 def _check_writable(folder: Path, options: Options) -> None:
     """Fail before training, not after the first epoch, where ``folder`` must not be written."""
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
         checkpoint.recover(folder)
     except OSError as error:
         fail(f"{folder.parent} cannot be written: {error.strerror}")
-    if not os.access(folder.parent, os.W_OK):
-        fail(f"{folder.parent} cannot be written: permission denied")
     if folder.exists() and not (folder / "card.json").exists():
         fail(f"{folder} is not a checkpoint, so it is left alone: pass another --out")
     state = resume.state_path(folder)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -182,12 +183,14 @@ def read(path: Path, *, with_tensors: bool = True) -> tuple[dict[str, Any], dict
 
 def _write(path: Path, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
     blob = save_tensors(tensors, metadata={"state": json.dumps(state)})
-    temporary = path.with_name(f".{path.name}.new")
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.new-", dir=path.parent)
+    temporary = Path(name)
     try:
-        with temporary.open("wb") as file:
+        with os.fdopen(handle, "wb") as file:
             file.write(blob)
             file.flush()
             os.fsync(file.fileno())
+        temporary.chmod(0o644)  # mkstemp gives 0600
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

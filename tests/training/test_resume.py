@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 import torch
+from filelock import FileLock
 from rich.progress import Progress
 from torch import Tensor
 from typer.testing import CliRunner, Result
 
-from tests.training.children import at_call, begin, ctrl_c, end, kill_9
+from tests.training.children import at_call, begin, ctrl_c, end, kill_9, wait_for
 from tests.training.conftest import text
 from training import checkpoint, loop, pace, publish, resume, steps
 from training.checkpoint import load, read_card
@@ -455,3 +456,73 @@ def test_a_full_disk_while_saving_the_state_is_said(cli, folder, monkeypatch):
     assert "untouched" in text(result)
     assert state_path(folder).read_bytes() == before
     assert load(folder).card.epochs == 1
+
+
+# Two runs in one folder
+
+
+@pytest.mark.parametrize("options", [[], ["--resume"], ["--overwrite"]])
+def test_a_second_run_into_the_folder_is_refused_and_disturbs_nothing(cli, folder, options):
+    child = begin(lambda: cli("--epochs", "100000"))
+    try:
+        wait_for(lambda: (folder / "card.json").exists())
+        result = cli("--epochs", "1", *options)
+        assert result.exit_code == 1
+        assert f"another run is at work in {folder}: wait until it has ended" in text(result)
+        assert "or give another --out" in text(result)
+        assert cli("--out", str(folder.parent.parent / "other"), "--epochs", "1").exit_code == 0
+    finally:
+        os.kill(child, signal.SIGINT)
+        code = end(child)
+    assert code == 0, "it went on to its Ctrl-C"
+    load(folder)
+    assert read(state_path(folder))[0]["epochs"] >= 1
+    names = {folder.name, f"{folder.name}.state", f"{folder.name}.running.json"}
+    assert {path.name for path in folder.parent.iterdir()} == names
+
+
+def test_the_lock_of_a_killed_run_locks_nobody_out(cli, folder):
+    child = begin(lambda: cli("--epochs", "100000"))
+    wait_for(lambda: (folder / "card.json").exists())
+    os.kill(child, signal.SIGKILL)
+    end(child)
+    epochs = read(state_path(folder))[0]["epochs"]
+    assert cli("--resume", "--epochs", str(epochs + 2)).exit_code == 0
+    assert load(folder).card.epochs == epochs + 2
+    assert not list(folder.parent.glob(".*"))
+
+
+def test_a_second_run_is_refused_before_it_clears_up_what_the_first_is_writing(cli, folder):
+    half = folder.with_name(f".{folder.name}.new-half")
+    half.mkdir(parents=True)
+    with FileLock(folder.with_name(f".{folder.name}.lock")):
+        assert cli().exit_code == 1
+    assert half.is_dir()
+
+
+def test_what_two_processes_save_at_once_is_one_of_the_two(whole, tmp_path, monkeypatch):
+    """Where no lock keeps them apart: two machines, and a disk between them that knows none."""
+    numbers, tensors = read(state_path(whole("cgan")))
+    path = tmp_path / "a.state"
+    sync = os.fsync
+
+    def meanwhile(file: int) -> None:
+        monkeypatch.setattr(os, "fsync", sync)
+        resume._write(path, tensors, numbers | {"steps": 1})
+        sync(file)
+
+    monkeypatch.setattr(os, "fsync", meanwhile)
+    resume._write(path, tensors, numbers | {"steps": 2})
+    assert read(path)[0]["steps"] == 2
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_state_half_written_at_a_kill_is_cleared_up(cli, folder):
+    def killed():
+        os.fsync = at_call(os.fsync, 1, kill_9)
+        cli()
+
+    assert end(begin(killed)) == -signal.SIGKILL
+    assert list(folder.parent.glob(".*new*"))
+    assert cli().exit_code == 0
+    assert not list(folder.parent.glob(".*"))
