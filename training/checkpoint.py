@@ -451,13 +451,20 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def add_scores(folder: Path, scores: Scores) -> Card:
-    """Write ``scores`` into the card of a checkpoint, atomically; return the new card.
+def add_scores(folder: Path, scores: Scores, weights_sha256: str) -> Card:
+    """Write the ``scores`` of weights into the card of their checkpoint, atomically; return it.
 
-    Raises CheckpointError where there is no card to write them into, OSError where the disk
-    refuses; then the card is as it was.
+    Raises CheckpointError where there is no card, or one of other weights, as training may have
+    published meanwhile; OSError where the disk refuses. Then the card is as it was.
     """
-    card = read_card(folder).model_copy(update={"scores": scores})
+    card = read_card(folder)
+    if card.weights_sha256 != weights_sha256:
+        raise CheckpointError(
+            folder,
+            "it has other weights now than those that were scored: score it again when its "
+            "training has ended",
+        )
+    card = card.model_copy(update={"scores": scores})
     handle, name = tempfile.mkstemp(prefix=".card.", dir=folder)
     temporary = Path(name)
     try:

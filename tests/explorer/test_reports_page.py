@@ -381,7 +381,7 @@ def score(folder: Path, **values: float) -> None:
         device="a test",
         seconds=1,
     )
-    add_scores(folder, scores)
+    add_scores(folder, scores, read_card(folder).weights_sha256)
 
 
 def test_an_unscored_system_tells_its_command(open_page: Open, trained: Path) -> None:
