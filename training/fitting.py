@@ -14,8 +14,8 @@ import typer
 from rich.markup import escape
 from rich.progress import Progress
 
-from training import checkpoint, devices, judge, loop, publish, resume, running, watch
-from training.checkpoint import Card, CheckpointError
+from training import checkpoint, devices, loop, publish, resume, running, watch
+from training.checkpoint import Card, Checkpoint, CheckpointError
 from training.console import (
     INTERRUPTED,
     console,
@@ -35,6 +35,7 @@ from training.data import (
 )
 from training.devices import World
 from training.health import diagnose
+from training.judge import judge_for
 from training.locks import alone
 from training.loop import Run
 from training.networks import recipe_parameters
@@ -202,11 +203,12 @@ def _train(
     state = resume.state_path(folder)
     settings = resume.settings_of(recipe, options.seed, train.fingerprint, world.size)
     first = world.rank == 0  # the only one that writes
+    judge = judge_for(recipe, options.out, train.classes)
     card, written, interrupted, done = None, folder, False, 0
 
     def save(run: Run) -> None:
         nonlocal card, written
-        card, written = _publish(run, train, test, folder, options.out)
+        card, written = _publish(run, train, test, folder, judge)
 
     def tell(run: Run) -> None:
         _tell(run, progress)
@@ -232,7 +234,7 @@ def _train(
                 progress,
                 epochs=options.epochs,
                 seed=options.seed,
-                judge=judge.judge_for(recipe, options.out, train.classes),
+                judge=judge,
                 saver=resume.Saver(state, settings) if first else None,
                 board=board,
                 resumed=state if options.resume else None,
@@ -283,11 +285,11 @@ def _follow(runs: Iterator[Run], save: Callable[[Run], None], tell: Callable[[Ru
 
 
 def _publish(
-    run: Run, train: ImageData, test: ImageData, folder: Path, out: Path
+    run: Run, train: ImageData, test: ImageData, folder: Path, judge: Checkpoint | None
 ) -> tuple[Card, Path]:
     """Write the run's checkpoint; return its card and where it is."""
     target = publish.destination(folder, run)
-    card = publish.publish(run, train, test, target, out)
+    card = publish.publish(run, train, test, target, judge)
     if target == folder:
         shutil.rmtree(checkpoint.partial(folder), ignore_errors=True)
     return card, target

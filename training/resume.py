@@ -73,6 +73,7 @@ def progress_of(session: Session) -> dict[str, Any]:
         "stopped": run.stopped,
         "history": run.history,
         "best": [run.best.epoch, run.best.value] if run.best else None,
+        "judge": run.judged,
         "batch": session.batch,
         "counts": session.counts,
     }
@@ -125,6 +126,7 @@ def restore(path: Path, session: Session) -> None:
         if state["best"]:
             epoch, value = state["best"]
             run.best = Best(epoch, value, groups["best"])
+        run.judged = state.get("judge", run.judged)  # which older states do not name
         torch.set_rng_state(groups["random"]["cpu"])
         if device.type == "cuda" and "cuda" in groups["random"]:
             torch.cuda.set_rng_state(groups["random"]["cuda"], device)

@@ -78,7 +78,7 @@ def trained(
     for name, (base, changes) in TRAINED.items():
         recipe = replace(tiny_recipe(base, **changes), name=name, report=RECIPES[name].report)
         run = train_run(recipe)
-        publish(run, *halves, root / name, root)
+        publish(run, *halves, root / name)
     make_checkpoint(root / "somebody-elses", VAE_Z5)
     return root
 

@@ -69,7 +69,7 @@ def test_a_loaded_checkpoint_decodes_as_the_rounded_network_did(
     from training.publish import publish
 
     run = train_run(tiny_recipe(name))
-    publish(run, *halves, tmp_path / name, tmp_path)
+    publish(run, *halves, tmp_path / name)
     opened = load(tmp_path / name)
 
     network = networks.build(run.recipe.network).eval()
@@ -531,7 +531,7 @@ def replayable(tiny_recipe, train_run, halves: Splits, tmp_path_factory) -> Path
 
     path = tmp_path_factory.mktemp("replayable") / REPLAYED
     run = train_run(tiny_recipe(REPLAYED, epochs=3, timeline=(1, 3, 100), batch_history=True))
-    publish(run, *halves, path, path.parent)
+    publish(run, *halves, path)
     return path
 
 

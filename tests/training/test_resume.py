@@ -20,7 +20,7 @@ from typer.testing import CliRunner, Result
 from tests.training.children import at_call, begin, ctrl_c, end, kill_9, wait_for
 from tests.training.conftest import text
 from training import checkpoint, loop, pace, publish, resume, steps
-from training.checkpoint import load, read_card
+from training.checkpoint import Checkpoint, load, read_card
 from training.cli import app
 from training.data import ImageData
 from training.loop import fit
@@ -85,7 +85,7 @@ def train(recipe: Recipe, splits: Splits, folder: Path, *, nth: int = 1, epochs:
         saver=Every(state, settings(recipe, splits[0]), nth=nth),
         resumed=state if state.exists() else None,
     ):
-        publish.publish(run, *splits, folder, folder.parent)
+        publish.publish(run, *splits, folder)
 
 
 @pytest.fixture(scope="module")
@@ -209,6 +209,66 @@ def test_a_run_that_patience_ended_is_not_trained_further(recipes, halves: Split
         state, _ = read(state_path(folder))
         assert (state["epochs"], state["stopped"], state["best"][0]) == (2, True, 1)
         assert "Weights of epoch 1 of 2" in read_card(folder).notes
+
+
+@pytest.fixture
+def judges(tiny_checkpoints, tiny_recipe, train_run, halves: Splits, tmp_path) -> list[Checkpoint]:
+    """A judge, and another one that was trained longer."""
+    publish.publish(train_run(tiny_recipe("mnist-judge", epochs=3)), *halves, tmp_path / "longer")
+    return [load(tiny_checkpoints / "judges" / "mnist-judge"), load(tmp_path / "longer")]
+
+
+@pytest.mark.parametrize(
+    ("second", "epochs", "best"), [(0, 2, 1), (1, 2, 2), (None, 2, 2), (1, 1, 1)]
+)
+def test_distances_of_two_judges_are_not_compared(
+    second, epochs, best, recipes, judges, halves: Splits, tmp_path, monkeypatch, capsys
+):
+    """The first judge measures 1, the second 5; a run that is finished is only published again."""
+    recipe = replace(recipes["cgan"], keep_best=KeepBest("frechet"))
+    folder = tmp_path / "cgan"
+    hashes = ["" if i is None else judges[i].card.weights_sha256 for i in (0, second)]
+    for judge, distance, planned in (
+        (judges[0], 1.0, 1),
+        (None if second is None else judges[second], 5.0, epochs),
+    ):
+        monkeypatch.setattr(loop, "evaluate", lambda *_, value=distance: {"frechet": value})
+        state = state_path(folder)
+        *_, run = fit(
+            recipe,
+            *halves,
+            Progress(),
+            epochs=planned,
+            judge=judge,
+            saver=Every(state, settings(recipe, halves[0])),
+            resumed=state if state.exists() else None,
+        )
+        card = publish.publish(run, *halves, folder, judge)
+    assert f"Weights of epoch {best} of {epochs}" in card.notes
+    assert card.metrics["test/frechet"] == (1.0 if best == 1 else 5.0)
+    assert card.judge == hashes[best - 1]
+    told = "the best epoch so far is forgotten" in " ".join(capsys.readouterr().out.split())
+    assert told == (best == 2)
+
+
+def test_a_state_that_names_no_judge_is_gone_on_with(
+    recipes, judges, halves: Splits, tmp_path, monkeypatch
+):
+    """As those are that were saved before judges were noted."""
+    recipe = replace(recipes["cgan"], keep_best=KeepBest("frechet"))
+    state = tmp_path / "a.state"
+    given: dict[str, Any] = {"judge": judges[0], "resumed": None}
+    for distance in (1.0, 5.0):
+        monkeypatch.setattr(loop, "evaluate", lambda *_, value=distance: {"frechet": value})
+        saver = Every(state, settings(recipe, halves[0]))
+        planned = 2 if given["resumed"] else 1
+        *_, run = fit(recipe, *halves, Progress(disable=True), epochs=planned, saver=saver, **given)
+        numbers, tensors = read(state)
+        del numbers["judge"]
+        resume._write(state, tensors, numbers)
+        given["resumed"] = state
+    assert run.best is not None
+    assert (run.epochs, run.best.epoch) == (2, 1)
 
 
 def test_the_end_of_a_run_is_saved_whatever_the_interval(recipes, halves: Splits, tmp_path):

@@ -128,7 +128,7 @@ def test_missing_data_is_one_sentence(
 ):
     monkeypatch.undo()
     recipe = replace(tiny_recipe("mnist-cgan"), name="a-cgan", dataset="mnist")
-    publish(train_run(recipe), *halves, folder / "a-cgan", folder)
+    publish(train_run(recipe), *halves, folder / "a-cgan")
     result = run(folder / "a-cgan", "--data", folder / "empty")
     assert result.exit_code == 1
     assert "failed" in result.output
@@ -140,7 +140,7 @@ def test_ones_own_pictures(tree: Path, folder: Path, tiny_recipe, train_run, hal
     train, test = load_images(tree, (1, 8, 8))
     recipe = replace(tiny_recipe("mnist-gan-r4-z2"), name="mine", dataset="shapes", batch_size=8)
     *_, last = fit(recipe, train, test, Progress(disable=True))
-    publish(last, train, test, folder / "mine", folder)
+    publish(last, train, test, folder / "mine")
     result = run(folder / "mine", "--images", tree)
     assert result.exit_code == 0, result.output
     scores = read_card(folder / "mine").scores
@@ -182,7 +182,7 @@ def test_scores_of_weights_that_are_gone_are_not_written(
     evaluate = scoring.evaluate
 
     def meanwhile(*args, **options):
-        publish(further, *halves, folder / name, folder)
+        publish(further, *halves, folder / name)
         return evaluate(*args, **options)
 
     monkeypatch.setattr(scoring, "evaluate", meanwhile)

@@ -263,7 +263,7 @@ def test_one_that_patience_has_stopped_is_finished(
     recipe = tiny_recipe("mnist-conv-vae-z2", keep_best=keep, epochs=50, learning_rate=1e-20)
     trained = train_run(recipe)
     assert trained.stopped
-    publish(trained, *halves, tmp_path / recipe.name, tmp_path)
+    publish(trained, *halves, tmp_path / recipe.name)
     recipe = dataclasses.replace(recipe, dataset="mnist")
     assert survey([recipe], Plan(tmp_path, None)) == ([], {})
     patient = dataclasses.replace(keep, patience=4)
