@@ -133,8 +133,8 @@ def fit(
         typer.Option(
             "--overwrite",
             help="Replace a checkpoint of the same name in --out. One that has seen more images "
-            "is kept, with the new one beside it in NAME.partial, until the new run has caught "
-            "up or is finished.",
+            "is kept, with its state, until the new run has caught up or is finished; that one's "
+            "are beside it in NAME.partial and NAME.partial.state.",
         ),
     ] = False,
     ema: Annotated[

@@ -178,15 +178,16 @@ def _check_writable(folder: Path, options: Options) -> None:
     """Fail before training, not after the first epoch, where ``folder`` must not be written."""
     try:
         checkpoint.recover(folder)
+        checkpoint.recover(checkpoint.partial(folder))
     except OSError as error:
         fail(f"{folder.parent} cannot be written: {error.strerror}")
     if folder.exists() and not (folder / "card.json").exists():
         fail(f"{folder} is not a checkpoint, so it is left alone: pass another --out")
-    state = resume.state_path(folder)
-    if not (options.resume or options.overwrite) and (folder.exists() or state.exists()):
-        again = "--resume to go on with its run, " if state.exists() else ""
+    states = resume.states(folder)
+    if not (options.resume or options.overwrite) and (folder.exists() or states):
+        again = "--resume to go on with its run, " if states else ""
         fail(
-            f"{folder if folder.exists() else state} is already there: pass {again}"
+            f"{folder if folder.exists() else states[0]} is already there: pass {again}"
             "--overwrite to replace it, or another --out"
         )
 
@@ -200,15 +201,18 @@ def _train(
     world: World,
 ) -> None:
     """Train to the end or to Ctrl-C, publish now and then, and say what came of it."""
-    state = resume.state_path(folder)
-    settings = resume.settings_of(recipe, options.seed, train.fingerprint, world.size)
+    kept = options.overwrite and folder.exists()  # until this run has caught up with it
+    saver = resume.Saver(
+        resume.state_path(checkpoint.partial(folder) if kept else folder),
+        resume.settings_of(recipe, options.seed, train.fingerprint, world.size),
+    )
     first = world.rank == 0  # the only one that writes
     judge = judge_for(recipe, options.out, train.classes)
     card, written, interrupted, done = None, folder, False, 0
 
     def save(run: Run) -> None:
         nonlocal card, written
-        card, written = _publish(run, train, test, folder, judge)
+        card, written = _publish(run, train, test, folder, judge, saver)
 
     def tell(run: Run) -> None:
         _tell(run, progress)
@@ -216,8 +220,8 @@ def _train(
 
     try:
         if options.resume:
-            done = resume.check(state, settings)
-            console.print(f"Going on with {escape(str(state))} after {done} epochs.")
+            saver.path, done = resume.chosen(folder, saver.settings)
+            console.print(f"Going on with {escape(str(saver.path))} after {done} epochs.")
         scalars = options.tensorboard / recipe.name if options.tensorboard and first else None
         app = watch.shown_in_app(options.out, recipe.name) if options.watch and first else None
         record = running.Board(running.path_of(folder), options.resume) if first else None
@@ -235,9 +239,9 @@ def _train(
                 epochs=options.epochs,
                 seed=options.seed,
                 judge=judge,
-                saver=resume.Saver(state, settings) if first else None,
+                saver=saver if first else None,
                 board=board,
-                resumed=state if options.resume else None,
+                resumed=saver.path if options.resume else None,
                 world=world,
             )
             if first:
@@ -255,7 +259,7 @@ def _train(
         world.wait()  # for the first one to publish
     if first:
         _report(card, folder, written)
-        if interrupted and state.exists():
+        if interrupted and saver.path.exists():
             console.print("Go on with it by the same command and --resume.")
     if interrupted or (card is None and first):
         raise typer.Exit(INTERRUPTED)
@@ -285,13 +289,26 @@ def _follow(runs: Iterator[Run], save: Callable[[Run], None], tell: Callable[[Ru
 
 
 def _publish(
-    run: Run, train: ImageData, test: ImageData, folder: Path, judge: Checkpoint | None
+    run: Run,
+    train: ImageData,
+    test: ImageData,
+    folder: Path,
+    judge: Checkpoint | None,
+    saver: resume.Saver,
 ) -> tuple[Card, Path]:
-    """Write the run's checkpoint; return its card and where it is."""
+    """Write the run's checkpoint; return its card and where it is.
+
+    Once that is ``folder``, the run's state is in its place, too.
+    """
     target = publish.destination(folder, run)
     card = publish.publish(run, train, test, target, judge)
     if target == folder:
-        shutil.rmtree(checkpoint.partial(folder), ignore_errors=True)
+        if saver.path.exists():
+            saver.path.replace(resume.state_path(folder))
+        saver.path = resume.state_path(folder)
+        beside = checkpoint.partial(folder)
+        if not resume.state_path(beside).exists():  # else it is another run's, to be gone on with
+            shutil.rmtree(beside, ignore_errors=True)
     return card, target
 
 

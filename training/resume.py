@@ -22,6 +22,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from training.checkpoint import partial
 from training.pace import Pace
 from training.recipes import Recipe
 
@@ -36,6 +37,14 @@ class ResumeError(Exception):
 def state_path(folder: Path) -> Path:
     """Where the state of the run that fills ``folder`` is kept."""
     return folder.with_name(f"{folder.name}.state")
+
+
+def states(folder: Path) -> list[Path]:
+    """The saved runs that fill ``folder``: first one that has yet to catch up with what it holds.
+
+    That one's state lies beside its checkpoint so far (see `checkpoint.partial`).
+    """
+    return [path for path in map(state_path, (partial(folder), folder)) if path.exists()]
 
 
 @dataclass
@@ -138,6 +147,20 @@ def restore(path: Path, session: Session) -> None:
 
 
 START_ANEW = "start anew without --resume, with --overwrite"
+
+
+def chosen(folder: Path, settings: dict[str, Any]) -> tuple[Path, int]:
+    """The run to go on with, of those that fill ``folder``, and the complete epochs it holds.
+
+    Raises ResumeError, as `check` does, where none has these settings.
+    """
+    refused: list[ResumeError] = []
+    for path in states(folder) or [state_path(folder)]:
+        try:
+            return path, check(path, settings)
+        except ResumeError as error:
+            refused.append(error)
+    raise refused[0]
 
 
 def check(path: Path, settings: dict[str, Any]) -> int:

@@ -181,9 +181,9 @@ def job_of(recipe: Recipe, plan: Plan) -> Job | None:
             return None
         done = card.epochs
     try:
-        state, _ = resume.read(resume.state_path(folder), with_tensors=False)
+        state, _ = resume.read(resume.states(folder)[0], with_tensors=False)
         seen = int(state["images_seen"])
-    except (resume.ResumeError, KeyError):
+    except (resume.ResumeError, LookupError):
         pass  # it begins anew, or says itself why it cannot go on
     images = max(epochs * SIZES[recipe.dataset]["train"] - seen, 1)
     record = record_of(folder)
@@ -295,7 +295,7 @@ def fit_words(job: Job, plan: Plan) -> list[str]:
     words += ["--device", plan.device, "--seed", str(plan.seed)]
     if plan.data:
         words += ["--data", str(plan.data)]
-    if resume.state_path(job.folder).exists():
+    if resume.states(job.folder):
         words.append("--resume")
     elif job.folder.exists():
         words.append("--overwrite")  # which keeps the better one until it is caught up with

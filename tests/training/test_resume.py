@@ -20,7 +20,7 @@ from typer.testing import CliRunner, Result
 from tests.training.children import at_call, begin, ctrl_c, end, kill_9, wait_for
 from tests.training.conftest import text
 from training import checkpoint, loop, pace, publish, resume, steps
-from training.checkpoint import Checkpoint, load, read_card
+from training.checkpoint import Checkpoint, load, partial, read_card
 from training.cli import app
 from training.data import ImageData
 from training.loop import fit
@@ -586,3 +586,57 @@ def test_a_state_half_written_at_a_kill_is_cleared_up(cli, folder):
     assert list(folder.parent.glob(".*new*"))
     assert cli().exit_code == 0
     assert not list(folder.parent.glob(".*"))
+
+
+# A run that is to replace a better one
+
+
+@pytest.fixture
+def overwriting(cli, folder) -> bytes:
+    """A finished run, and one of another seed that is to replace it, stopped in its second epoch.
+
+    Returned is the state of the finished one.
+    """
+    assert cli().exit_code == 0
+    kept = state_path(folder).read_bytes()
+
+    def interrupted():
+        steps.optimise = at_call(steps.optimise, 6, ctrl_c)
+        exits(cli("--overwrite", "--seed", "1"))
+
+    assert end(begin(interrupted)) == 130
+    return kept
+
+
+def test_a_run_that_is_kept_keeps_its_state_until_the_new_one_has_caught_up(
+    cli, folder, overwriting, tmp_path
+):
+    assert state_path(folder).read_bytes() == overwriting
+    assert (load(folder).card.seed, load(partial(folder)).card.seed) == (0, 1)
+    again = cli("--seed", "1")
+    assert "pass --resume to go on with its run" in text(again)
+    result = cli("--resume", "--seed", "1")
+    assert result.exit_code == 0, result.output
+    assert "after 1 epochs" in text(result)
+    other = tmp_path / "other"
+    assert cli("--out", str(other), "--seed", "1").exit_code == 0
+    assert_same_run(folder, other / folder.name)
+    names = {folder.name, f"{folder.name}.state", f"{folder.name}.running.json"}
+    assert {path.name for path in folder.parent.iterdir()} == names
+
+
+@pytest.mark.usefixtures("overwriting")
+def test_resume_goes_on_with_the_run_whose_settings_are_given(cli, folder):
+    result = cli("--resume", "--epochs", "4")
+    assert result.exit_code == 0, result.output
+    assert "after 3 epochs" in text(result)
+    assert (load(folder).card.seed, load(folder).card.epochs) == (0, 4)
+    assert load(partial(folder)).card.seed == 1
+    refused = cli("--resume", "--seed", "2")
+    assert refused.exit_code == 1
+    assert "seed was 1, is 2" in text(refused)
+    assert cli("--resume", "--seed", "1", "--epochs", "5").exit_code == 0
+    assert (load(folder).card.seed, load(folder).card.epochs) == (1, 5)
+    assert not partial(folder).exists()
+    assert read(state_path(folder))[0]["epochs"] == 5
+    assert not state_path(partial(folder)).exists()

@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 from tests.training.children import begin, end, wait_for
 from tests.training.conftest import text
 from training import zoo
-from training.checkpoint import load, read_card
+from training.checkpoint import load, partial, read_card
 from training.cli import app
 from training.data import ImageData, data_root
 from training.publish import publish
@@ -253,6 +253,15 @@ def test_one_trained_for_fewer_epochs_goes_on_from_its_state(tmp_path, instead, 
     shared = ["--epochs", "2", "--device", "cpu", "--seed", "7", "--data", data]
     end = ["--out", str(out), "--until-eof"]
     assert options == [[*shared, "--resume", *end], [*shared, "--overwrite", *end]]
+    assert survey([RECIPES[GAN]], Plan(out, None, epochs=2))[0][0].images == 100_000 - 49_920
+
+
+def test_one_that_is_to_replace_a_better_one_goes_on_from_its_own_state(tmp_path, instead, first):
+    out = Path(shutil.copytree(first[0], tmp_path / "runs"))
+    state_path(out / GAN).rename(state_path(partial(out / GAN)))
+    instead("sys.exit('no')")
+    run(out, GAN, "--epochs", "2")
+    assert "--resume" in (out / "calls").read_text().split()
     assert survey([RECIPES[GAN]], Plan(out, None, epochs=2))[0][0].images == 100_000 - 49_920
 
 
