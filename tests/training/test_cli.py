@@ -471,6 +471,16 @@ def test_own_pictures_in_grey_and_under_a_name(fit_images, tmp_path):
     assert load(tmp_path / "runs" / "pets").card.image_shape == (1, 8, 8)
 
 
+def test_the_name_of_a_folder_is_cut_to_what_a_model_may_be_called(pictures, tmp_path):
+    long = pictures.rename(tmp_path / ("p" * 150))
+    words = ["--images", str(long), "--out", str(tmp_path / "runs"), "--device", "cpu", "--z", "3"]
+    small = ["--size", "8", "--batch-size", "4", "--epochs", "1", "--family", "vae"]
+    result = runner.invoke(app, ["fit", *words, *small])
+    assert result.exit_code == 0, result.output
+    (folder,) = find(tmp_path / "runs")
+    assert folder.name == "p" * 93 + "-vae-z3"
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -482,6 +492,12 @@ def test_own_pictures_in_grey_and_under_a_name(fit_images, tmp_path):
         (["--family", "vae", "--size", "512"], "the nearest is 256"),
         (["mnist-cgan", "--family", "vae"], "mnist-cgan is the name of a recipe"),
         (["My Model!", "--family", "vae"], "'My Model!' is no name for a model"),
+        (["judges", "--family", "vae"], "'judges' is no name for a model"),
+        (["results", "--family", "vae"], "'results' is no name for a model"),
+        (["pets.partial", "--family", "vae"], "what ends in .partial, .state, .log or .json lies"),
+        (["pets.state", "--family", "vae"], "'pets.state' is no name for a model"),
+        (["pets.log", "--family", "vae"], "'pets.log' is no name for a model"),
+        (["pets.running.json", "--family", "vae"], "'pets.running.json' is no name for a model"),
         (["--family", "wgan", "--batch-size", "20"], "use a smaller batch or more images"),
         (["--family", "vae", "--timeline", "1,x"], "no list of epochs like 1,5,20"),
         (["--family", "vae", "--timeline", ""], "no list of epochs like 1,5,20"),
