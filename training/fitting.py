@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -91,12 +92,14 @@ def fit(recipe: Recipe, options: Options) -> None:
             console.print("This device has no bfloat16: float32 it is.")
             recipe = dataclasses.replace(recipe, bf16=False)
         recipe, train, test = _prepare(recipe, options, device, world)
-        if options.dry_run:
-            return
         folder = checkpoint.folder_of(recipe, options.out)
+        if options.dry_run:
+            _check_dry(recipe, train, folder, options, world)
+            return
         with _alone(folder) if world.rank == 0 else nullcontext():
             if world.rank == 0:
-                _check_writable(folder, options)
+                _recover(folder)
+                _check_free(folder, options)
             world.wait()
             _train(recipe, train, test, folder, options, world)
     except (MemoryError, RuntimeError) as error:
@@ -174,13 +177,34 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def _check_writable(folder: Path, options: Options) -> None:
-    """Fail before training, not after the first epoch, where ``folder`` must not be written."""
+def _check_dry(
+    recipe: Recipe, train: ImageData, folder: Path, options: Options, world: World
+) -> None:
+    """Fail where the run itself would, and write nothing."""
+    there = next(path for path in folder.parents if path.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK)):
+        reason = "permission denied" if there.is_dir() else "it is no folder"
+        fail(f"{there} cannot be written: {reason}")
+    _check_free(folder, options)
+    if options.resume:
+        settings = resume.settings_of(recipe, options.seed, train.fingerprint, world.size)
+        try:
+            resume.chosen(folder, settings)
+        except resume.ResumeError as error:
+            fail(str(error))
+
+
+def _recover(folder: Path) -> None:
+    """Clear up what kills have left of ``folder``."""
     try:
         checkpoint.recover(folder)
         checkpoint.recover(checkpoint.partial(folder))
     except OSError as error:
         fail(f"{folder.parent} cannot be written: {error.strerror}")
+
+
+def _check_free(folder: Path, options: Options) -> None:
+    """Fail before training, not after the first epoch, where ``folder`` must not be replaced."""
     if folder.exists() and not (folder / "card.json").exists():
         fail(f"{folder} is not a checkpoint, so it is left alone: pass another --out")
     states = resume.states(folder)
@@ -335,7 +359,11 @@ def _scalars(folder: Path | None, done: int) -> Iterator[Callable[[Run], None]]:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         fail("--tensorboard needs a package that is not installed: pip install tensorboard")
-    with SummaryWriter(str(folder), purge_step=done + 1) as writer:
+    try:
+        writer = SummaryWriter(str(folder), purge_step=done + 1)
+    except OSError as error:
+        fail(f"--tensorboard: {folder} cannot be written: {error.strerror or error}")
+    with writer:
 
         def write(run: Run) -> None:
             if run.interrupted:

@@ -140,6 +140,35 @@ def test_dry_run_writes_nothing(fit, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["shapes"]
 
 
+def test_dry_run_refuses_what_the_run_would_and_writes_nothing(fit, tmp_path):
+    runs = tmp_path / "runs"
+
+    def contents() -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in runs.rglob("*") if path.is_file()}
+
+    assert "there is no run to resume" in text(fit(VAE, "--resume", "--dry-run"))
+    assert not runs.exists()
+    assert fit(VAE).exit_code == 0
+    before = contents()
+    for options, said in (
+        ([], "is already there: pass --resume to go on with its run, --overwrite to replace it"),
+        (["--resume", "--seed", "1"], "seed was 0, is 1"),
+        (["--overwrite", "--seed", "1"], ""),
+        (["--resume", "--epochs", "3"], ""),
+    ):
+        result = fit(VAE, "--dry-run", *options)
+        assert result.exit_code == (1 if said else 0), result.output
+        assert said in text(result)
+    assert contents() == before
+    (runs / VAE / "card.json").unlink()
+    assert "is not a checkpoint" in text(fit(VAE, "--dry-run", "--overwrite"))
+    shutil.rmtree(runs)
+    runs.write_text("a file")
+    result = fit(VAE, "--dry-run")
+    assert result.exit_code == 1
+    assert f"{runs} cannot be written" in text(result)
+
+
 def test_an_unknown_recipe_suggests_one(fit):
     result = fit("mnist-gan-r")
     assert result.exit_code == 1
@@ -631,6 +660,22 @@ def test_tensorboard_that_is_not_installed_is_said_before_training(fit, tmp_path
     result = fit(VAE, "--tensorboard", str(tmp_path / "board"))
     assert result.exit_code == 1
     assert "pip install tensorboard" in text(result)
+
+
+def test_a_folder_for_tensorboard_that_cannot_be_made_is_named(fit, tmp_path, monkeypatch):
+    class Writer:
+        def __init__(self, folder: str, purge_step: int):
+            Path(folder).mkdir(parents=True)
+
+    fake = types.ModuleType("torch.utils.tensorboard")
+    vars(fake)["SummaryWriter"] = Writer
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", fake)
+    (tmp_path / "file").write_text("")
+    result = fit(VAE, "--tensorboard", str(tmp_path / "file" / "x"))
+    assert result.exit_code == 1
+    folder = tmp_path / "file" / "x" / VAE
+    assert f"--tensorboard: {folder} cannot be written: Not a directory" in text(result)
+    assert str(tmp_path / "runs") not in text(result)
 
 
 def test_every_loss_of_every_epoch_goes_to_tensorboard(fit, tmp_path, monkeypatch):
