@@ -33,6 +33,7 @@ from training.data import (
     load_both,
     load_images,
     require_classes,
+    require_names,
 )
 from training.devices import World
 from training.health import diagnose
@@ -154,6 +155,7 @@ def _prepare(
 
 def _for_data(recipe: Recipe, data: ImageData) -> Recipe:
     """The recipe under the data set's name, with its classes where the network knows classes."""
+    require_names(data)
     network = recipe.network
     if wanted := getattr(network, "num_classes", 0):
         require_classes(data)

@@ -24,7 +24,8 @@ from training import checkpoint, fitting, loop, pace, publish, running
 from training.checkpoint import find, load, partial, read_card
 from training.cli import app
 from training.console import interrupts_held
-from training.recipes import RECIPES
+from training.data import DataError, ImageData
+from training.recipes import RECIPES, for_images
 
 VAE = "mnist-conv-vae-z2"
 runner = CliRunner()
@@ -508,6 +509,31 @@ def test_the_name_of_a_folder_is_cut_to_what_a_model_may_be_called(pictures, tmp
     assert result.exit_code == 0, result.output
     (folder,) = find(tmp_path / "runs")
     assert folder.name == "p" * 93 + "-vae-z3"
+
+
+def test_a_class_whose_name_is_no_text_is_refused_before_training(fit_images, pictures, tmp_path):
+    try:
+        (pictures / "cats").rename(pictures / os.fsdecode(b"F\xf6\xe9"))
+    except OSError:
+        pytest.skip("this disk has no such names")
+    result = fit_images("--family", "vae")
+    assert result.exit_code == 1
+    assert "has a name that is not UTF-8: rename it" in text(result)
+    assert list(tmp_path.glob("runs/*")) == []
+
+
+@pytest.mark.parametrize("classes", [1000, 1001])
+def test_more_classes_than_a_checkpoint_can_have_are_refused_before_training(classes):
+    recipe = for_images("many", "cgan", 4, 8)
+    names = tuple(str(i) for i in range(classes))
+    data = ImageData(torch.zeros(classes, 3, 8, 8), torch.arange(classes), names, "many")
+    if classes == 1000:
+        assert fitting._for_data(recipe, data).num_classes == 1000
+        return
+    with pytest.raises(DataError, match="at most 1,000 classes apart, but there are 1,001 in many"):
+        fitting._for_data(recipe, data)
+    unconditional = for_images("many", "gan", 4, 8)
+    assert fitting._for_data(unconditional, data).dataset == "many"
 
 
 @pytest.mark.parametrize(
