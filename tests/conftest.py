@@ -188,5 +188,5 @@ def tiny_checkpoints(
     root = tmp_path_factory.mktemp("checkpoints")
     for name in CHECKPOINTS:
         folder = root / ("judges" if name == "mnist-judge" else "") / name
-        publish(train_run(tiny_recipe(name)), *halves, folder, root)
+        publish(train_run(tiny_recipe(name)), *halves, folder)
     return root

@@ -220,7 +220,11 @@ def enough_for(run: Callable[[int], None], batch: int, seconds: float, device: t
 
 def timed(run: Callable[[int], None], n: int, device: torch.device) -> float:
     """Seconds that ``run`` takes for ``n`` images, the device's own time included."""
-    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+
+    def wait() -> None:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
     wait()
     started = time.perf_counter()
     run(n)

@@ -442,6 +442,8 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.new-", dir=folder.parent))
     try:
         temporary.chmod(0o755)  # mkdtemp gives 0700; a checkpoint is as readable as its folder
+        for inner in {(temporary / name).parent for name in files} - {temporary}:
+            inner.mkdir()
         for name, blob in files.items():
             _write_synced(temporary / name, blob)
         replace_folder(temporary, folder)
@@ -449,13 +451,20 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def add_scores(folder: Path, scores: Scores) -> Card:
-    """Write ``scores`` into the card of a checkpoint, atomically; return the new card.
+def add_scores(folder: Path, scores: Scores, weights_sha256: str) -> Card:
+    """Write the ``scores`` of weights into the card of their checkpoint, atomically; return it.
 
-    Raises CheckpointError where there is no card to write them into, OSError where the disk
-    refuses; then the card is as it was.
+    Raises CheckpointError where there is no card, or one of other weights, as training may have
+    published meanwhile; OSError where the disk refuses. Then the card is as it was.
     """
-    card = read_card(folder).model_copy(update={"scores": scores})
+    card = read_card(folder)
+    if card.weights_sha256 != weights_sha256:
+        raise CheckpointError(
+            folder,
+            "it has other weights now than those that were scored: score it again when its "
+            "training has ended",
+        )
+    card = card.model_copy(update={"scores": scores})
     handle, name = tempfile.mkstemp(prefix=".card.", dir=folder)
     temporary = Path(name)
     try:
@@ -481,7 +490,6 @@ def timeline_name(epoch: int) -> str:
 
 
 def _write_synced(path: Path, blob: bytes) -> None:
-    path.parent.mkdir(exist_ok=True)
     with path.open("wb") as file:
         file.write(blob)
         file.flush()
@@ -506,13 +514,16 @@ def recover(folder: Path) -> None:
     """Finish or undo what a kill in the middle of `save` left of ``folder``.
 
     Between the two renames the old checkpoint lies in a hidden folder and ``folder`` is missing:
-    then it is put back. Other hidden leftovers of ``folder`` are deleted.
+    then it is put back. Other hidden leftovers of ``folder``, and of the state beside it, are
+    deleted.
     """
     old = _aside(folder)
     if old.exists() and not folder.exists():
         old.rename(folder)
     for leftover in (old, *folder.parent.glob(f".{folder.name}.new-*")):
         shutil.rmtree(leftover, ignore_errors=True)
+    for leftover in folder.parent.glob(f".{folder.name}.state.new-*"):
+        leftover.unlink(missing_ok=True)
 
 
 def _aside(folder: Path) -> Path:

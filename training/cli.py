@@ -27,6 +27,8 @@ from training.recipes import RECIPES, Recipe, by_name, for_images
 if TYPE_CHECKING:  # torch takes seconds to import: `list` and `--help` do without it
     from training.bench import Speed
 
+LONGEST_NAME = 100
+
 app = typer.Typer(
     help="Train the VAEs and GANs of the five reports into small, safe checkpoints.",
     no_args_is_help=True,
@@ -133,8 +135,8 @@ def fit(
         typer.Option(
             "--overwrite",
             help="Replace a checkpoint of the same name in --out. One that has seen more images "
-            "is kept, with the new one beside it in NAME.partial, until the new run has caught "
-            "up or is finished.",
+            "is kept, with its state, until the new run has caught up or is finished; that one's "
+            "are beside it in NAME.partial and NAME.partial.state.",
         ),
     ] = False,
     ema: Annotated[
@@ -228,11 +230,20 @@ def _chosen(
     if family is None:
         raise ValueError("--images needs --family: vae, gan, cgan, wgan or wgan-gp")
     folder = re.sub(r"[^a-z0-9.-]+", "-", images.resolve().name.lower()).strip("-.") or "images"
-    name = recipe or f"{folder}-{family}-z{z}"
+    ending = f"-{family}-z{z}"
+    name = recipe or folder[: LONGEST_NAME - len(ending)] + ending
     if name in RECIPES:
         raise ValueError(f"{name} is the name of a recipe: give your model another one")
-    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,99}", name):
-        raise ValueError(f"{name!r} is no name for a model: use a-z, 0-9, dots and dashes")
+    if len(name) > LONGEST_NAME or not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", name):
+        raise ValueError(
+            f"{name!r} is no name for a model: use a-z, 0-9, dots and dashes, at most "
+            f"{LONGEST_NAME} in all"
+        )
+    if re.fullmatch(r"judges|results|.*\.(partial|state|log|json)", name):
+        raise ValueError(
+            f"{name!r} is no name for a model: judges and results are folders of their own, and "
+            "what ends in .partial, .state, .log or .json lies beside a model"
+        )
     return for_images(name, family, z, size, channels)
 
 

@@ -223,7 +223,8 @@ def _temporary() -> Iterator[Path]:
 
 def _of_run(folder: Path) -> list[Path]:
     """Where the run that fills ``folder`` keeps what it has learnt."""
-    return [folder, partial(folder), state_path(folder), path_of(folder)]
+    beside = partial(folder)
+    return [folder, beside, state_path(folder), state_path(beside), path_of(folder)]
 
 
 def _judge_of(job: Job, plan: Plan) -> list[Path]:
@@ -269,7 +270,10 @@ def receive(files: Files, job: Job, plan: Plan) -> None:
             replace_folder(new, folder.with_name(new.name))
         if came in checkpoints and partial(came) not in checkpoints:  # it has caught up
             shutil.rmtree(partial(folder), ignore_errors=True)
-        for new in (state_path(came), path_of(came), log_path(came)):
+        if not state_path(partial(came)).exists():
+            state_path(partial(folder)).unlink(missing_ok=True)
+        states = (state_path(came), state_path(partial(came)))
+        for new in (*states, path_of(came), log_path(came)):
             if new.exists():
                 new.replace(folder.with_name(new.name))
 

@@ -29,6 +29,7 @@ from training.pictures import (
     list_folder,
     list_pictures,
 )
+from training.specs import MOST_CLASSES
 
 Split = Literal["train", "test"]
 Files = Mapping[str, Sequence[Path]]
@@ -207,13 +208,30 @@ def _check_same_classes(root: Path, train: Sequence[str], test: Sequence[str]) -
 
 
 def require_classes(data: ImageData, at_least: int = 2) -> None:
-    """Raise DataError where ``data`` has too few classes for a conditional model or a judge."""
+    """Raise DataError where a conditional model or a judge cannot have the classes of ``data``."""
     if len(data.classes) < at_least:
         raise DataError(
             f"This model needs images of at least {at_least} classes, but there "
             f"{'is one' if len(data.classes) == 1 else f'are {len(data.classes)}'} in "
             f"{data.name or 'the data'}: make one folder of pictures per class."
         )
+    if len(data.classes) > MOST_CLASSES:
+        raise DataError(
+            f"This model tells at most {MOST_CLASSES:,} classes apart, but there are "
+            f"{len(data.classes):,} in {data.name or 'the data'}: leave some out, or train a model "
+            "that knows no classes."
+        )
+
+
+def require_names(data: ImageData) -> None:
+    """Raise DataError where ``data`` or a class has a name that a card, in UTF-8, cannot hold."""
+    for name in (data.name, *data.classes):
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise DataError(
+                f"The folder {name!r} has a name that is not UTF-8: rename it."
+            ) from None
 
 
 def _absent(title: str, dataset: str, root: Path, by_hand: str) -> DataError:

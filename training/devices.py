@@ -87,7 +87,8 @@ def random_state_kept(device: torch.device) -> Iterator[None]:
 def has_bf16(device: torch.device) -> bool:
     """Whether the device computes in bfloat16; elsewhere it would be slower than float32."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        with torch.cuda.device(device):  # torch asks about the current one
+            return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu":
         has = torch.cpu.get_capabilities()
         return bool(has.get("avx512_bf16") or has.get("amx_bf16"))

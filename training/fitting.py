@@ -6,7 +6,7 @@ import dataclasses
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +15,8 @@ import typer
 from rich.markup import escape
 from rich.progress import Progress
 
-from training import checkpoint, devices, judge, loop, publish, resume, running, watch
-from training.checkpoint import Card, CheckpointError
+from training import checkpoint, devices, loop, publish, resume, running, watch
+from training.checkpoint import Card, Checkpoint, CheckpointError
 from training.console import (
     INTERRUPTED,
     console,
@@ -33,9 +33,12 @@ from training.data import (
     load_both,
     load_images,
     require_classes,
+    require_names,
 )
 from training.devices import World
 from training.health import diagnose
+from training.judge import judge_for
+from training.locks import alone
 from training.loop import Run
 from training.networks import recipe_parameters
 from training.pace import Pace
@@ -90,13 +93,16 @@ def fit(recipe: Recipe, options: Options) -> None:
             console.print("This device has no bfloat16: float32 it is.")
             recipe = dataclasses.replace(recipe, bf16=False)
         recipe, train, test = _prepare(recipe, options, device, world)
-        if options.dry_run:
-            return
         folder = checkpoint.folder_of(recipe, options.out)
-        if world.rank == 0:
-            _check_writable(folder, options)
-        world.wait()
-        _train(recipe, train, test, folder, options, world)
+        if options.dry_run:
+            _check_dry(recipe, train, folder, options, world)
+            return
+        with _alone(folder) if world.rank == 0 else nullcontext():
+            if world.rank == 0:
+                _recover(folder)
+                _check_free(folder, options)
+            world.wait()
+            _train(recipe, train, test, folder, options, world)
     except (MemoryError, RuntimeError) as error:
         errors.quiet = False  # it may be this process's alone
         if devices.out_of_memory(error):
@@ -149,6 +155,7 @@ def _prepare(
 
 def _for_data(recipe: Recipe, data: ImageData) -> Recipe:
     """The recipe under the data set's name, with its classes where the network knows classes."""
+    require_names(data)
     network = recipe.network
     if wanted := getattr(network, "num_classes", 0):
         require_classes(data)
@@ -157,22 +164,56 @@ def _for_data(recipe: Recipe, data: ImageData) -> Recipe:
     return dataclasses.replace(recipe, network=network, dataset=data.name or recipe.dataset)
 
 
-def _check_writable(folder: Path, options: Options) -> None:
-    """Fail before training, not after the first epoch, where ``folder`` must not be written."""
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Fail where another process fills ``folder``: each would clear up what the other writes."""
+    refusal = (
+        f"another run is at work in {folder}: wait until it has ended, or give another --out"
+        " or, with --images, another name"
+    )
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(alone(folder.with_name(f".{folder.name}.lock"), refusal))
+        except ValueError as error:
+            fail(str(error))
+        yield
+
+
+def _check_dry(
+    recipe: Recipe, train: ImageData, folder: Path, options: Options, world: World
+) -> None:
+    """Fail where the run itself would, and write nothing."""
+    there = next(path for path in folder.parents if path.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK)):
+        reason = "permission denied" if there.is_dir() else "it is no folder"
+        fail(f"{there} cannot be written: {reason}")
+    _check_free(folder, options)
+    if options.resume:
+        settings = resume.settings_of(recipe, options.seed, train.fingerprint, world.size)
+        try:
+            resume.chosen(folder, settings)
+        except resume.ResumeError as error:
+            fail(str(error))
+
+
+def _recover(folder: Path) -> None:
+    """Clear up what kills have left of ``folder``."""
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
         checkpoint.recover(folder)
+        checkpoint.recover(checkpoint.partial(folder))
     except OSError as error:
         fail(f"{folder.parent} cannot be written: {error.strerror}")
-    if not os.access(folder.parent, os.W_OK):
-        fail(f"{folder.parent} cannot be written: permission denied")
+
+
+def _check_free(folder: Path, options: Options) -> None:
+    """Fail before training, not after the first epoch, where ``folder`` must not be replaced."""
     if folder.exists() and not (folder / "card.json").exists():
         fail(f"{folder} is not a checkpoint, so it is left alone: pass another --out")
-    state = resume.state_path(folder)
-    if not (options.resume or options.overwrite) and (folder.exists() or state.exists()):
-        again = "--resume to go on with its run, " if state.exists() else ""
+    states = resume.states(folder)
+    if not (options.resume or options.overwrite) and (folder.exists() or states):
+        again = "--resume to go on with its run, " if states else ""
         fail(
-            f"{folder if folder.exists() else state} is already there: pass {again}"
+            f"{folder if folder.exists() else states[0]} is already there: pass {again}"
             "--overwrite to replace it, or another --out"
         )
 
@@ -186,14 +227,18 @@ def _train(
     world: World,
 ) -> None:
     """Train to the end or to Ctrl-C, publish now and then, and say what came of it."""
-    state = resume.state_path(folder)
-    settings = resume.settings_of(recipe, options.seed, train.fingerprint, world.size)
+    kept = options.overwrite and folder.exists()  # until this run has caught up with it
+    saver = resume.Saver(
+        resume.state_path(checkpoint.partial(folder) if kept else folder),
+        resume.settings_of(recipe, options.seed, train.fingerprint, world.size),
+    )
     first = world.rank == 0  # the only one that writes
+    judge = judge_for(recipe, options.out, train.classes)
     card, written, interrupted, done = None, folder, False, 0
 
     def save(run: Run) -> None:
         nonlocal card, written
-        card, written = _publish(run, train, test, folder, options.out)
+        card, written = _publish(run, train, test, folder, judge, saver)
 
     def tell(run: Run) -> None:
         _tell(run, progress)
@@ -201,8 +246,8 @@ def _train(
 
     try:
         if options.resume:
-            done = resume.check(state, settings)
-            console.print(f"Going on with {escape(str(state))} after {done} epochs.")
+            saver.path, done = resume.chosen(folder, saver.settings)
+            console.print(f"Going on with {escape(str(saver.path))} after {done} epochs.")
         scalars = options.tensorboard / recipe.name if options.tensorboard and first else None
         app = watch.shown_in_app(options.out, recipe.name) if options.watch and first else None
         record = running.Board(running.path_of(folder), options.resume) if first else None
@@ -219,10 +264,10 @@ def _train(
                 progress,
                 epochs=options.epochs,
                 seed=options.seed,
-                judge=judge.judge_for(recipe, options.out, train.classes),
-                saver=resume.Saver(state, settings) if first else None,
+                judge=judge,
+                saver=saver if first else None,
                 board=board,
-                resumed=state if options.resume else None,
+                resumed=saver.path if options.resume else None,
                 world=world,
             )
             if first:
@@ -240,7 +285,7 @@ def _train(
         world.wait()  # for the first one to publish
     if first:
         _report(card, folder, written)
-        if interrupted and state.exists():
+        if interrupted and saver.path.exists():
             console.print("Go on with it by the same command and --resume.")
     if interrupted or (card is None and first):
         raise typer.Exit(INTERRUPTED)
@@ -270,13 +315,26 @@ def _follow(runs: Iterator[Run], save: Callable[[Run], None], tell: Callable[[Ru
 
 
 def _publish(
-    run: Run, train: ImageData, test: ImageData, folder: Path, out: Path
+    run: Run,
+    train: ImageData,
+    test: ImageData,
+    folder: Path,
+    judge: Checkpoint | None,
+    saver: resume.Saver,
 ) -> tuple[Card, Path]:
-    """Write the run's checkpoint; return its card and where it is."""
+    """Write the run's checkpoint; return its card and where it is.
+
+    Once that is ``folder``, the run's state is in its place, too.
+    """
     target = publish.destination(folder, run)
-    card = publish.publish(run, train, test, target, out)
+    card = publish.publish(run, train, test, target, judge)
     if target == folder:
-        shutil.rmtree(checkpoint.partial(folder), ignore_errors=True)
+        if saver.path.exists():
+            saver.path.replace(resume.state_path(folder))
+        saver.path = resume.state_path(folder)
+        beside = checkpoint.partial(folder)
+        if not resume.state_path(beside).exists():  # else it is another run's, to be gone on with
+            shutil.rmtree(beside, ignore_errors=True)
     return card, target
 
 
@@ -303,7 +361,11 @@ def _scalars(folder: Path | None, done: int) -> Iterator[Callable[[Run], None]]:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         fail("--tensorboard needs a package that is not installed: pip install tensorboard")
-    with SummaryWriter(str(folder), purge_step=done + 1) as writer:
+    try:
+        writer = SummaryWriter(str(folder), purge_step=done + 1)
+    except OSError as error:
+        fail(f"--tensorboard: {folder} cannot be written: {error.strerror or error}")
+    with writer:
 
         def write(run: Run) -> None:
             if run.interrupted:

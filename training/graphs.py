@@ -46,8 +46,8 @@ class Recording:
 def record(step: Step, x: Tensor, y: Tensor, i: int) -> Recording:
     """Record ``step``; the device does nothing yet."""
     x, y = x.clone(), y.clone()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream(x.device)
+    with torch.cuda.device(x.device), torch.cuda.graph(graph, stream=stream):  # else on cuda:0
         losses = step(x, y, i)
         written = torch.stack(list(losses.values()))
     return Recording(graph, x, y, tuple(losses), written)

@@ -56,6 +56,8 @@ class Run:
     """Inference weights after the epochs that the recipe's timeline names."""
     best: Best | None = None
     """The best epoch, where the recipe keeps it."""
+    judged: str = ""
+    """SHA-256 of the weights of the judge behind the last epoch's values, and the best one's."""
     epochs: int = 0
     """Complete epochs."""
     steps: int = 0
@@ -151,9 +153,10 @@ def fit(
     # 1. Network, optimisers, data order: from the seed, or as the earlier run left them.
     device = train.images.device
     session = start(recipe, device, seed, recipe.epochs if epochs is None else epochs, world)
+    run = session.run
+    run.judged = judged = judge.card.weights_sha256 if judge else ""
     if resumed:
         resume.restore(resumed, session)
-    run = session.run
     if resumed and run.finished:  # killed before the last epoch was published, perhaps
         yield run
     step = make_step(session, world, record=record)
@@ -187,6 +190,13 @@ def fit(
             return
 
         # 3. History, the weights worth keeping, and whether it is time to stop.
+        if run.judged != judged:
+            if run.best:
+                progress.console.print(
+                    "There is another judge, and distances by two judges do not compare: the best "
+                    "epoch so far is forgotten."
+                )
+            run.best, run.judged = None, judged
         close_epoch(session, means, held_out)
         progress.update(task, losses=_line(held_out))
         if saver:

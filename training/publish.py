@@ -15,7 +15,6 @@ from training.data import ImageData
 from training.devices import describe_device
 from training.glance import reference
 from training.health import diagnose
-from training.judge import judge_for
 from training.loop import Run, evaluate
 
 FIXED_NOISE_SEED = 20261122
@@ -36,19 +35,20 @@ def destination(folder: Path, run: Run) -> Path:
     return checkpoint.partial(folder)
 
 
-def publish(run: Run, train: ImageData, test: ImageData, folder: Path, checkpoints: Path) -> Card:
+def publish(
+    run: Run, train: ImageData, test: ImageData, folder: Path, judge: Checkpoint | None = None
+) -> Card:
     """Measure what a run produced and write it to ``folder``; return the card written.
 
-    Scores that need a judge take it from ``checkpoints`` or from the shipped ones, and are left
-    out where there is none. The test losses are those of the weights before they are rounded to
-    float16; codes and picture are those of the weights as shipped.
+    Scores that need a judge take ``judge``, the run's, and are left out where it is None. The test
+    losses are those of the weights before they are rounded to float16; codes and picture are those
+    of the weights as shipped.
     """
     weights = run.weights()
     checkpoint.require_finite(folder, weights)
     opened = _as_shipped(run, train, folder, weights)
-    judge = judge_for(run.recipe, checkpoints, test.classes)
-    used = judge.card.weights_sha256 if judge else ""
-    card = opened.card.model_copy(update={"metrics": measure(run, test, judge), "judge": used})
+    metrics, judged = measure(run, test, judge)
+    card = opened.card.model_copy(update={"metrics": metrics, "judge": judged})
     ended = run.finished or run.interrupted  # UMAP takes half a minute: not after every epoch
     planes: dict[str, torch.Tensor] = {}
     if run.recipe.family == "vae":
@@ -111,19 +111,20 @@ def _notes(run: Run) -> str:
     return " ".join(notes)
 
 
-def measure(run: Run, test: ImageData, judge: Checkpoint | None) -> dict[str, float]:
-    """Metrics for the card, by a judge where there is one."""
+def measure(run: Run, test: ImageData, judge: Checkpoint | None) -> tuple[dict[str, float], str]:
+    """Metrics for the card, and the SHA-256 of the judge behind them; "" where there is none."""
+    own, judged = judge.card.weights_sha256 if judge else "", run.judged
     if run.interrupted and not run.best:
         # The last complete epoch's losses are not those of these weights.
         real = reference(test, judge) if run.recipe.family != "vae" else None
-        losses = evaluate(run.recipe, run.network, test, real)
+        losses, judged = evaluate(run.recipe, run.network, test, real), own
     else:
         epoch = run.best.epoch if run.best else run.epochs
         losses = {name: values[epoch - 1] for name, values in run.history["test"].items()}
     metrics = {f"test/{name}": value for name, value in losses.items()}
-    if judge and "test/accuracy" in judge.card.metrics:
+    if judge and judged == own and "test/accuracy" in judge.card.metrics:
         metrics["judge/test_accuracy"] = judge.card.metrics["test/accuracy"]
-    return metrics
+    return metrics, judged
 
 
 def samples_png(opened: Checkpoint, test: ImageData) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from training.checkpoint import partial
 from training.devices import random_states, set_random_states
 from training.pace import Pace
 from training.recipes import Recipe
@@ -36,6 +38,14 @@ class ResumeError(Exception):
 def state_path(folder: Path) -> Path:
     """Where the state of the run that fills ``folder`` is kept."""
     return folder.with_name(f"{folder.name}.state")
+
+
+def states(folder: Path) -> list[Path]:
+    """The saved runs that fill ``folder``: first one that has yet to catch up with what it holds.
+
+    That one's state lies beside its checkpoint so far (see `checkpoint.partial`).
+    """
+    return [path for path in map(state_path, (partial(folder), folder)) if path.exists()]
 
 
 @dataclass
@@ -73,6 +83,7 @@ def progress_of(session: Session) -> dict[str, Any]:
         "stopped": run.stopped,
         "history": run.history,
         "best": [run.best.epoch, run.best.value] if run.best else None,
+        "judge": run.judged,
         "batch": session.batch,
         "counts": session.counts,
     }
@@ -124,6 +135,7 @@ def restore(path: Path, session: Session) -> None:
         if state["best"]:
             epoch, value = state["best"]
             run.best = Best(epoch, value, groups["best"])
+        run.judged = state.get("judge", run.judged)  # which older states do not name
         set_random_states(groups["random"], device)
     except (KeyError, ValueError, RuntimeError, TypeError) as error:
         raise ResumeError(f"{path} does not hold a whole run ({error}); {START_ANEW}") from error
@@ -133,6 +145,20 @@ def restore(path: Path, session: Session) -> None:
 
 
 START_ANEW = "start anew without --resume, with --overwrite"
+
+
+def chosen(folder: Path, settings: dict[str, Any]) -> tuple[Path, int]:
+    """The run to go on with, of those that fill ``folder``, and the complete epochs it holds.
+
+    Raises ResumeError, as `check` does, where none has these settings.
+    """
+    refused: list[ResumeError] = []
+    for path in states(folder) or [state_path(folder)]:
+        try:
+            return path, check(path, settings)
+        except ResumeError as error:
+            refused.append(error)
+    raise refused[0]
 
 
 def check(path: Path, settings: dict[str, Any]) -> int:
@@ -180,12 +206,14 @@ def read(path: Path, *, with_tensors: bool = True) -> tuple[dict[str, Any], dict
 
 def _write(path: Path, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
     blob = save_tensors(tensors, metadata={"state": json.dumps(state)})
-    temporary = path.with_name(f".{path.name}.new")
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.new-", dir=path.parent)
+    temporary = Path(name)
     try:
-        with temporary.open("wb") as file:
+        with os.fdopen(handle, "wb") as file:
             file.write(blob)
             file.flush()
             os.fsync(file.fileno())
+        temporary.chmod(0o644)  # mkstemp gives 0600
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

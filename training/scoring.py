@@ -81,7 +81,7 @@ def score_folders(
                 scores = evaluate(
                     opened, real, samples=samples, seed=seed, inception=known, tell=tell
                 )
-                add_scores(path, scores)
+                add_scores(path, scores, opened.card.weights_sha256)
             except CheckpointError as error:
                 failed[card.name] = error.check
             except DataError as error:

@@ -14,6 +14,7 @@ from pydantic import Field
 # The bounds keep a hostile card from asking for a network that does not fit into memory.
 LARGEST_MAPS = 1 << 24
 """Numbers, per image, in the feature maps of one layer: 64 MB."""
+MOST_CLASSES = 1000
 Width = Annotated[int, Field(ge=1, le=16384)]
 Widths = Annotated[tuple[Width, ...], Field(max_length=8)]
 Kernel = Annotated[int, Field(ge=1, le=16)]
@@ -226,7 +227,7 @@ class GANSpec:
     """What turns noise (and a one-hot class beside it) into an image."""
     discriminator: Annotated[Dense | ConvDown, Field(discriminator="kind")]
     """What turns an image (and one-hot planes beside it) into features, and then into a logit."""
-    num_classes: Annotated[int, Field(ge=0, le=1000)] = 0
+    num_classes: Annotated[int, Field(ge=0, le=MOST_CLASSES)] = 0
     """Classes the generator can be asked for; 0 for an unconditional one."""
     output: Literal["sigmoid", "tanh"] = "sigmoid"
     """End of the generator. With tanh, both networks work in [-limit, limit] inside."""
@@ -251,7 +252,7 @@ class ClassifierSpec:
 
     channels: Annotated[tuple[Width, ...], Field(min_length=1, max_length=8)] = (32, 64, 128)
     """Channels of the stages; every stage but the last ends in 2x2 max-pooling."""
-    num_classes: Annotated[int, Field(ge=2, le=1000)] = 10
+    num_classes: Annotated[int, Field(ge=2, le=MOST_CLASSES)] = 10
     """Number of classes it tells apart."""
     image_shape: ImageShape = (1, 28, 28)
     """Channels, height and width; height and width at least 2 per stage but the last."""

@@ -20,7 +20,6 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Protocol
 
-from filelock import FileLock, Timeout
 from rich.box import SIMPLE_HEAD
 from rich.console import Group
 from rich.live import Live
@@ -43,6 +42,7 @@ from training.checkpoint import (
 from training.console import console, errors, interrupts_held
 from training.data import SIZES
 from training.devices import pick_device
+from training.locks import alone
 from training.recipes import RECIPES, Recipe, by_name
 from training.report import write
 from training.running import Running
@@ -183,9 +183,9 @@ def job_of(recipe: Recipe, plan: Plan) -> Job | None:
             return None
         done = card.epochs
     try:
-        state, _ = resume.read(resume.state_path(folder), with_tensors=False)
+        state, _ = resume.read(resume.states(folder)[0], with_tensors=False)
         seen = int(state["images_seen"])
-    except (resume.ResumeError, KeyError):
+    except (resume.ResumeError, LookupError):
         pass  # it begins anew, or says itself why it cannot go on
     images = max(epochs * SIZES[recipe.dataset]["train"] - seen, 1)
     record = record_of(folder)
@@ -297,7 +297,7 @@ def fit_words(job: Job, plan: Plan) -> list[str]:
     words += ["--device", plan.device, "--seed", str(plan.seed)]
     if plan.data:
         words += ["--data", str(plan.data)]
-    if resume.state_path(job.folder).exists():
+    if resume.states(job.folder):
         words.append("--resume")
     elif job.folder.exists():
         words.append("--overwrite")  # which keeps the better one until it is caught up with
@@ -394,7 +394,10 @@ def run(
     a sentence, where nothing can be done, and KeyboardInterrupt after Ctrl-C, once everything at
     work has been saved.
     """
-    with _alone(plan.out):
+    refusal = (
+        f"another zoo is at work in {plan.out}: wait until it has ended, or give another --out"
+    )
+    with alone(plan.out / ".zoo.lock", refusal):
         jobs, failed = survey(recipes, plan)
         if jobs and minutes is not None and not minutes * 60 >= LEAST_BUDGET:
             raise ValueError(
@@ -427,25 +430,6 @@ def run(
                 "epoch. What was learnt is kept; give more by --budget-minutes"
             )
     return failed
-
-
-@contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """Refuse a second zoo in the same folder."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(out / ".zoo.lock")
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise ValueError(
-            f"another zoo is at work in {out}: wait until it has ended, or give another --out"
-        ) from None
-    except OSError as error:
-        raise ValueError(f"{out} cannot be written: {error.strerror or error}") from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def train(

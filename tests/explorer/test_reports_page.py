@@ -78,7 +78,7 @@ def trained(
     for name, (base, changes) in TRAINED.items():
         recipe = replace(tiny_recipe(base, **changes), name=name, report=RECIPES[name].report)
         run = train_run(recipe)
-        publish(run, *halves, root / name, root)
+        publish(run, *halves, root / name)
     make_checkpoint(root / "somebody-elses", VAE_Z5)
     return root
 
@@ -381,7 +381,7 @@ def score(folder: Path, **values: float) -> None:
         device="a test",
         seconds=1,
     )
-    add_scores(folder, scores)
+    add_scores(folder, scores, read_card(folder).weights_sha256)
 
 
 def test_an_unscored_system_tells_its_command(open_page: Open, trained: Path) -> None:

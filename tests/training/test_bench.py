@@ -78,6 +78,14 @@ def test_turns_are_long_enough(monkeypatch: pytest.MonkeyPatch):
     assert abs(n - 500) <= 16
 
 
+def test_the_clock_waits_for_the_gpu_that_is_measured(monkeypatch: pytest.MonkeyPatch):
+    waited: list[object] = []
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device=None: waited.append(device))
+    second = torch.device("cuda:1")
+    bench.timed(lambda n: waited.append(n), 16, second)
+    assert waited == [second, 16, second]
+
+
 def test_the_matrix_product_is_measured():
     peak = matrix_peak(CPU, torch.float32)
     assert math.isfinite(peak)

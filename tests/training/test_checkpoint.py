@@ -11,7 +11,15 @@ import torch
 from safetensors.torch import load_file, save
 
 from training import checkpoint, networks
-from training.checkpoint import Card, CheckpointError, find, load, read_card, verify_files
+from training.checkpoint import (
+    Card,
+    CheckpointError,
+    find,
+    load,
+    read_card,
+    verify_files,
+    write_folder,
+)
 from training.data import ImageData
 
 Splits = tuple[ImageData, ImageData]
@@ -61,7 +69,7 @@ def test_a_loaded_checkpoint_decodes_as_the_rounded_network_did(
     from training.publish import publish
 
     run = train_run(tiny_recipe(name))
-    publish(run, *halves, tmp_path / name, tmp_path)
+    publish(run, *halves, tmp_path / name)
     opened = load(tmp_path / name)
 
     network = networks.build(run.recipe.network).eval()
@@ -523,7 +531,7 @@ def replayable(tiny_recipe, train_run, halves: Splits, tmp_path_factory) -> Path
 
     path = tmp_path_factory.mktemp("replayable") / REPLAYED
     run = train_run(tiny_recipe(REPLAYED, epochs=3, timeline=(1, 3, 100), batch_history=True))
-    publish(run, *halves, path, path.parent)
+    publish(run, *halves, path)
     return path
 
 
@@ -755,3 +763,24 @@ def test_every_shipped_checkpoint_verifies():
     for shipped in opened.values():
         shipped.atlas()
         shipped.history()
+
+
+@pytest.mark.parametrize("last", ["c", "timeline/c"])
+def test_a_folder_cleared_away_while_it_is_written_is_not_put_in_place_by_halves(
+    tmp_path, monkeypatch, last
+):
+    """As another process does that takes it for a leftover."""
+    folder = tmp_path / "a"
+    write_folder(folder, {"a": b"old"})
+    sync, calls = os.fsync, iter(range(9))
+
+    def cleared(file: int) -> None:
+        sync(file)
+        if next(calls) == 1:
+            checkpoint.recover(folder)
+
+    monkeypatch.setattr(os, "fsync", cleared)
+    with pytest.raises(FileNotFoundError):
+        write_folder(folder, {"a": b"1", "b": b"2", last: b"3"})
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert (folder / "a").read_bytes() == b"old"

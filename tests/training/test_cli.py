@@ -24,7 +24,8 @@ from training import checkpoint, fitting, loop, pace, publish, running
 from training.checkpoint import find, load, partial, read_card
 from training.cli import app
 from training.console import interrupts_held
-from training.recipes import RECIPES
+from training.data import DataError, ImageData
+from training.recipes import RECIPES, for_images
 
 VAE = "mnist-conv-vae-z2"
 runner = CliRunner()
@@ -138,6 +139,35 @@ def test_dry_run_writes_nothing(fit, tmp_path):
     assert "24 training and 12 test images" in text(result)
     assert "encoder" in text(result)
     assert [path.name for path in tmp_path.iterdir()] == ["shapes"]
+
+
+def test_dry_run_refuses_what_the_run_would_and_writes_nothing(fit, tmp_path):
+    runs = tmp_path / "runs"
+
+    def contents() -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in runs.rglob("*") if path.is_file()}
+
+    assert "there is no run to resume" in text(fit(VAE, "--resume", "--dry-run"))
+    assert not runs.exists()
+    assert fit(VAE).exit_code == 0
+    before = contents()
+    for options, said in (
+        ([], "is already there: pass --resume to go on with its run, --overwrite to replace it"),
+        (["--resume", "--seed", "1"], "seed was 0, is 1"),
+        (["--overwrite", "--seed", "1"], ""),
+        (["--resume", "--epochs", "3"], ""),
+    ):
+        result = fit(VAE, "--dry-run", *options)
+        assert result.exit_code == (1 if said else 0), result.output
+        assert said in text(result)
+    assert contents() == before
+    (runs / VAE / "card.json").unlink()
+    assert "is not a checkpoint" in text(fit(VAE, "--dry-run", "--overwrite"))
+    shutil.rmtree(runs)
+    runs.write_text("a file")
+    result = fit(VAE, "--dry-run")
+    assert result.exit_code == 1
+    assert f"{runs} cannot be written" in text(result)
 
 
 def test_an_unknown_recipe_suggests_one(fit):
@@ -471,6 +501,41 @@ def test_own_pictures_in_grey_and_under_a_name(fit_images, tmp_path):
     assert load(tmp_path / "runs" / "pets").card.image_shape == (1, 8, 8)
 
 
+def test_the_name_of_a_folder_is_cut_to_what_a_model_may_be_called(pictures, tmp_path):
+    long = pictures.rename(tmp_path / ("p" * 150))
+    words = ["--images", str(long), "--out", str(tmp_path / "runs"), "--device", "cpu", "--z", "3"]
+    small = ["--size", "8", "--batch-size", "4", "--epochs", "1", "--family", "vae"]
+    result = runner.invoke(app, ["fit", *words, *small])
+    assert result.exit_code == 0, result.output
+    (folder,) = find(tmp_path / "runs")
+    assert folder.name == "p" * 93 + "-vae-z3"
+
+
+def test_a_class_whose_name_is_no_text_is_refused_before_training(fit_images, pictures, tmp_path):
+    try:
+        (pictures / "cats").rename(pictures / os.fsdecode(b"F\xf6\xe9"))
+    except OSError:
+        pytest.skip("this disk has no such names")
+    result = fit_images("--family", "vae")
+    assert result.exit_code == 1
+    assert "has a name that is not UTF-8: rename it" in text(result)
+    assert list(tmp_path.glob("runs/*")) == []
+
+
+@pytest.mark.parametrize("classes", [1000, 1001])
+def test_more_classes_than_a_checkpoint_can_have_are_refused_before_training(classes):
+    recipe = for_images("many", "cgan", 4, 8)
+    names = tuple(str(i) for i in range(classes))
+    data = ImageData(torch.zeros(classes, 3, 8, 8), torch.arange(classes), names, "many")
+    if classes == 1000:
+        assert fitting._for_data(recipe, data).num_classes == 1000
+        return
+    with pytest.raises(DataError, match="at most 1,000 classes apart, but there are 1,001 in many"):
+        fitting._for_data(recipe, data)
+    unconditional = for_images("many", "gan", 4, 8)
+    assert fitting._for_data(unconditional, data).dataset == "many"
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -482,6 +547,12 @@ def test_own_pictures_in_grey_and_under_a_name(fit_images, tmp_path):
         (["--family", "vae", "--size", "512"], "the nearest is 256"),
         (["mnist-cgan", "--family", "vae"], "mnist-cgan is the name of a recipe"),
         (["My Model!", "--family", "vae"], "'My Model!' is no name for a model"),
+        (["judges", "--family", "vae"], "'judges' is no name for a model"),
+        (["results", "--family", "vae"], "'results' is no name for a model"),
+        (["pets.partial", "--family", "vae"], "what ends in .partial, .state, .log or .json lies"),
+        (["pets.state", "--family", "vae"], "'pets.state' is no name for a model"),
+        (["pets.log", "--family", "vae"], "'pets.log' is no name for a model"),
+        (["pets.running.json", "--family", "vae"], "'pets.running.json' is no name for a model"),
         (["--family", "wgan", "--batch-size", "20"], "use a smaller batch or more images"),
         (["--family", "vae", "--timeline", "1,x"], "no list of epochs like 1,5,20"),
         (["--family", "vae", "--timeline", ""], "no list of epochs like 1,5,20"),
@@ -617,6 +688,22 @@ def test_tensorboard_that_is_not_installed_is_said_before_training(fit, tmp_path
     result = fit(VAE, "--tensorboard", str(tmp_path / "board"))
     assert result.exit_code == 1
     assert "pip install tensorboard" in text(result)
+
+
+def test_a_folder_for_tensorboard_that_cannot_be_made_is_named(fit, tmp_path, monkeypatch):
+    class Writer:
+        def __init__(self, folder: str, purge_step: int):
+            Path(folder).mkdir(parents=True)
+
+    fake = types.ModuleType("torch.utils.tensorboard")
+    vars(fake)["SummaryWriter"] = Writer
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", fake)
+    (tmp_path / "file").write_text("")
+    result = fit(VAE, "--tensorboard", str(tmp_path / "file" / "x"))
+    assert result.exit_code == 1
+    folder = tmp_path / "file" / "x" / VAE
+    assert f"--tensorboard: {folder} cannot be written: Not a directory" in text(result)
+    assert str(tmp_path / "runs") not in text(result)
 
 
 def test_every_loss_of_every_epoch_goes_to_tensorboard(fit, tmp_path, monkeypatch):

@@ -126,6 +126,17 @@ def test_what_comes_back_is_put_in_its_place(job, files, tmp_path):
     receive({}, job, plan)
 
 
+def test_the_state_of_a_run_beside_a_better_one_goes_and_comes_with_it(job, files, tmp_path):
+    plan = Plan(tmp_path / "runs", None)
+    beside = state_path(partial(job.folder))
+    receive(files | {beside.name: b"behind"}, job, plan)
+    assert beside.read_bytes() == b"behind"
+    assert beside.name in pack(plan.out, cluster._of_run(job.folder))
+    receive(files, job, plan)  # it has caught up
+    assert not beside.exists()
+    assert state_path(job.folder).read_bytes() == b"state"
+
+
 def test_what_fails_a_check_changes_nothing(job, files, tmp_path):
     plan = Plan(tmp_path / "runs", None)
     receive(files, job, plan)

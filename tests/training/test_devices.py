@@ -1,7 +1,10 @@
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 import torch
 
-from training.devices import describe_device, pick_device, random_state_kept
+from training.devices import describe_device, has_bf16, pick_device, random_state_kept
 
 
 def test_cpu_is_always_there():
@@ -56,3 +59,19 @@ def test_random_numbers_go_on_as_if_nothing_had_been_drawn(device: torch.device)
         torch.rand(3)
         within = state()
     assert state() == before != within
+
+
+def test_the_gpu_asked_about_bfloat16_is_the_one_given(monkeypatch: pytest.MonkeyPatch):
+    current = [torch.device("cuda:0")]
+
+    @contextmanager
+    def made_current(device: torch.device) -> Iterator[None]:
+        current.append(device)
+        yield
+        current.pop()
+
+    second = torch.device("cuda:1")
+    monkeypatch.setattr(torch.cuda, "device", made_current)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: current[-1] == second)
+    assert has_bf16(second)
+    assert not has_bf16(torch.device("cuda:0"))

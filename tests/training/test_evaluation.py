@@ -41,7 +41,7 @@ def folder(
     root = tmp_path_factory.mktemp("scored")
     shutil.copytree(tiny_checkpoints, root, dirs_exist_ok=True)
     judge = tiny_recipe("mnist-judge", epochs=15)
-    publish(train_run(judge), *halves, root / "judges" / "mnist-judge", root)
+    publish(train_run(judge), *halves, root / "judges" / "mnist-judge")
     return root
 
 

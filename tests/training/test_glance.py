@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("seeded")
 def judge(tiny_recipe, train_run, halves: Splits, tmp_path_factory) -> Checkpoint:
     """A judge that knows left from right."""
     folder = tmp_path_factory.mktemp("judged") / "judge"
-    publish(train_run(tiny_recipe("mnist-judge", epochs=15)), *halves, folder, folder.parent)
+    publish(train_run(tiny_recipe("mnist-judge", epochs=15)), *halves, folder)
     return load(folder)
 
 

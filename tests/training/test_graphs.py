@@ -96,9 +96,11 @@ class FakeGraph:
 
 
 class FakeCuda:
-    """Recording without a GPU."""
+    """Recording without a GPU; the first one is current until another is made so."""
 
     def __init__(self) -> None:
+        self.current: torch.device | str = "cuda:0"
+        self.recorded_on: list[tuple[torch.device | str, object]] = []
         self.recording: FakeGraph | None = None
         self.graphs: list[FakeGraph] = []
         self.side_streams = 0
@@ -108,7 +110,14 @@ class FakeCuda:
         return self.graphs[-1]
 
     @contextmanager
-    def graph(self, graph: FakeGraph) -> Iterator[None]:
+    def device(self, device: torch.device) -> Iterator[None]:
+        before, self.current = self.current, device
+        yield
+        self.current = before
+
+    @contextmanager
+    def graph(self, graph: FakeGraph, stream: object) -> Iterator[None]:
+        self.recorded_on.append((self.current, stream))
         self.recording = graph
         yield
         self.recording = None
@@ -119,6 +128,8 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
     fake = FakeCuda()
     monkeypatch.setattr(torch.cuda, "CUDAGraph", fake.new_graph)
     monkeypatch.setattr(torch.cuda, "graph", fake.graph)
+    monkeypatch.setattr(torch.cuda, "device", fake.device)
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: ("a stream on", device))
 
     def on_a_side_stream(step: steps.Step, x: Tensor, y: Tensor, i: int) -> steps.Losses:
         fake.side_streams += 1
@@ -184,6 +195,15 @@ def test_a_generator_that_moves_every_fifth_step_has_a_graph_of_its_own(cuda: Fa
         True: 8 - WARM_UP,
     }
     assert [i for _, i in calls if (i + 1) % 5 == 0] == [4, 9, 14]
+
+
+def test_it_is_recorded_where_the_images_are_and_not_on_the_first_gpu(cuda: FakeCuda):
+    step = RecordedStep(counting(cuda, []))
+    x, y = torch.ones(2, 1, 2, 2), torch.zeros(2, dtype=torch.long)
+    for i in range(WARM_UP + 1):
+        step(x, y, i)
+    assert cuda.recorded_on == [(x.device, ("a stream on", x.device))]
+    assert cuda.current == "cuda:0"
 
 
 def test_a_cpu_takes_its_steps_one_by_one(tiny_recipe):

@@ -279,7 +279,7 @@ def folder(tiny_recipe, tiny_checkpoints: Path, tmp_path: Path, monkeypatch) -> 
     network = replace(recipe.network, generator=generator, image_shape=shape)
     recipe = replace(recipe, name="in-colour", network=network)
     *_, run = fit(recipe, *colours, Progress(disable=True))
-    publish(run, *colours, root / "in-colour", root)
+    publish(run, *colours, root / "in-colour")
     return root
 
 

@@ -3,11 +3,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from rich.progress import Progress
 
-from training import judge
+from training import fitting, judge, loop
 from training.checkpoint import load, read_card
 from training.data import ImageData
-from training.judge import Reading, find_judge, judge_of, read
+from training.devices import World
+from training.judge import Reading, find_judge, judge_for, judge_of, read
 from training.publish import publish
 
 Splits = tuple[ImageData, ImageData]
@@ -48,35 +50,48 @@ def test_another_data_set_has_no_judge(shipped, tiny_checkpoints):
 
 
 def test_the_judge_reads_what_it_was_trained_on(tiny_recipe, train_run, halves: Splits, tmp_path):
-    publish(train_run(tiny_recipe("mnist-judge", epochs=15)), *halves, tmp_path / "j", tmp_path)
+    publish(train_run(tiny_recipe("mnist-judge", epochs=15)), *halves, tmp_path / "j")
     logits = load(tmp_path / "j").classify(halves[1].images.float() / 255)
     assert (logits.argmax(1) == halves[1].labels).all()
     assert read_card(tmp_path / "j").metrics["test/accuracy"] == 1.0
 
 
-def test_a_cgans_card_names_its_judge(
-    tiny_checkpoints, tiny_recipe, train_run, halves: Splits, tmp_path
+def test_a_cgans_card_names_its_judge(tiny_checkpoints, tiny_recipe, halves: Splits, tmp_path):
+    recipe = tiny_recipe("mnist-cgan", dataset="mnist")
+    used = judge_for(recipe, tiny_checkpoints, halves[0].classes)
+    assert used is not None
+    *_, run = loop.fit(recipe, *halves, Progress(disable=True), judge=used)
+    card = publish(run, *halves, tmp_path / "mnist-cgan", used)
+    assert card.judge == used.card.weights_sha256
+    assert card.metrics["judge/test_accuracy"] == used.card.metrics["test/accuracy"]
+
+
+def test_a_card_names_the_judge_that_measured_though_another_came_meanwhile(
+    tiny_checkpoints, tiny_recipe, train_run, halves: Splits, tmp_path, monkeypatch
 ):
     shutil.copytree(tiny_checkpoints / JUDGE, tmp_path / JUDGE)
+    used = read_card(tmp_path / JUDGE)
+    better = train_run(tiny_recipe("mnist-judge", epochs=9))
+    evaluate = loop.evaluate
+
+    def meanwhile(*args):
+        publish(better, *halves, tmp_path / JUDGE)
+        return evaluate(*args)
+
+    monkeypatch.setattr(loop, "evaluate", meanwhile)
+    recipe = tiny_recipe("mnist-cgan", dataset="mnist", epochs=1)
+    options = fitting.Options(out=tmp_path, epochs=1)
+    fitting._train(recipe, *halves, tmp_path / "mnist-cgan", options, World())
+    card = read_card(tmp_path / "mnist-cgan")
+    assert read_card(tmp_path / JUDGE).weights_sha256 != used.weights_sha256
+    assert card.judge == used.weights_sha256
+    assert card.metrics["judge/test_accuracy"] == used.metrics["test/accuracy"]
+
+
+def test_a_judge_of_other_classes_scores_nothing(shipped, tiny_recipe, tmp_path):
     recipe = tiny_recipe("mnist-cgan", dataset="mnist")
-    card = publish(train_run(recipe), *halves, tmp_path / "mnist-cgan", tmp_path)
-    judged_by = read_card(tmp_path / JUDGE)
-    assert card.judge == judged_by.files["weights.safetensors"].sha256
-    assert card.metrics["judge/test_accuracy"] == judged_by.metrics["test/accuracy"]
-
-
-def test_a_judge_of_other_classes_scores_nothing(
-    shipped, tiny_recipe, train_run, halves: Splits, tmp_path
-):
-    from dataclasses import replace
-
-    train, test = (replace(split, classes=("up", "down")) for split in halves)
-    recipe = tiny_recipe("mnist-cgan", dataset="mnist")
-    card = publish(
-        train_run(recipe), train, test, tmp_path / "runs" / "mnist-cgan", tmp_path / "runs"
-    )
-    assert card.judge == ""
-    assert "judge/test_accuracy" not in card.metrics
+    assert judge_for(recipe, tmp_path, ("left", "right")) is not None
+    assert judge_for(recipe, tmp_path, ("up", "down")) is None
 
 
 def test_a_judge_reads_images_of_its_own_size_and_classes_only(shipped, tiny_checkpoints):

@@ -290,7 +290,7 @@ def test_early_stopping_ships_the_best_epochs_weights(
     script_of(monkeypatch, "total", [5.0, 3.0, 4.0, 3.5, 2.0])
     *_, run = fit(recipe, *halves, QUIET)
     assert (run.epochs, run.stopped, run.finished, run.interrupted) == (4, True, True, False)
-    card = publish(run, *halves, tmp_path / "vae", tmp_path)
+    card = publish(run, *halves, tmp_path / "vae")
     assert "No better total in 2 epochs: stopped early." in card.notes
     assert "Weights of epoch 2 of 4, the best by total." in card.notes
     assert card.metrics["test/total"] == 3.0
@@ -330,7 +330,7 @@ def test_a_judge_chooses_the_epoch_that_a_generator_ships(
     assert len(scores) == 5
     assert all(math.isfinite(score) and score >= 0 for score in scores)
     best = 1 + scores.index(min(scores))
-    card = publish(run, *halves, tmp_path / "cgan", tmp_path)
+    card = publish(run, *halves, tmp_path / "cgan")
     assert f"Weights of epoch {best} of 5, the best by frechet." in card.notes
     assert card.metrics["test/frechet"] == min(scores)
     shipped = load(tmp_path / "cgan").network
@@ -344,7 +344,7 @@ def test_where_nothing_measures_the_metric_the_last_epoch_ships_and_the_card_say
 ):
     recipe = tiny_recipe("mnist-cgan", keep_best=KeepBest("frechet", patience=1), timeline=(2,))
     *_, run = fit(recipe, *halves, QUIET)
-    card = publish(run, *halves, tmp_path / "cgan", tmp_path)
+    card = publish(run, *halves, tmp_path / "cgan")
     assert run.best is None
     assert run.epochs == 2
     assert "Weights of the last epoch: nothing measured frechet." in card.notes
@@ -356,7 +356,7 @@ def test_where_nothing_measures_the_metric_the_last_epoch_ships_and_the_card_say
 def test_the_timeline_decodes_as_training_went(name, tiny_recipe, halves: Splits, tmp_path):
     recipe = tiny_recipe(name, epochs=3, timeline=(1, 3, 7), learning_rate=1e-2)
     *_, run = fit(recipe, *halves, QUIET)
-    publish(run, *halves, tmp_path / "model", tmp_path)
+    publish(run, *halves, tmp_path / "model")
     final = load(tmp_path / "model")
     assert final.timeline() == [1, 3]
     z = torch.randn(4, final.card.latent_dim, generator=torch.Generator().manual_seed(0))
@@ -376,7 +376,7 @@ def test_batch_history_has_a_number_per_batch_whose_mean_is_the_epochs(
     for name, values in run.batch_losses.items():
         per_epoch = values.view(2, -1).mean(1).tolist()
         assert per_epoch == pytest.approx(run.history["train"][name], rel=1e-5, abs=1e-6)
-    publish(run, *halves, tmp_path / "wgan", tmp_path)
+    publish(run, *halves, tmp_path / "wgan")
     _, kept = load(tmp_path / "wgan").batch_losses()
     assert kept.keys() == run.batch_losses.keys()
     assert all(torch.equal(kept[name], run.batch_losses[name]) for name in kept)

@@ -21,7 +21,7 @@ def test_everything_but_the_epochs_losses_is_measured_on_the_shipped_weights(
 ):
     run = train_run(tiny_recipe("mnist-conv-vae-z2"))
     folder = tmp_path / "vae"
-    card = publish(run, *halves, folder, tmp_path)
+    card = publish(run, *halves, folder)
     assert card.metrics == {
         f"test/{name}": values[-1] for name, values in run.history["test"].items()
     }
@@ -42,7 +42,7 @@ def test_an_interrupted_run_is_measured_as_it_is(
     monkeypatch.setattr(loop, "evaluate", interrupted_at_second)
     *_, run = fit(tiny_recipe("mnist-conv-vae-z2"), *halves, Progress(disable=True))
     assert run.interrupted
-    card = publish(run, *halves, tmp_path / "vae", tmp_path)
+    card = publish(run, *halves, tmp_path / "vae")
     expected = evaluate(run.recipe, run.network, halves[1])
     assert card.metrics == {f"test/{name}": value for name, value in expected.items()}
     assert card.metrics["test/total"] != run.history["test"]["total"][-1]
@@ -58,7 +58,7 @@ def test_the_card_counts_parameters_of_a_run_stopped_within_a_step(
     run = train_run(tiny_recipe("mnist-cgan", ema_decay=None))
     expected = loop.networks.parameters_by_network(run.network)
     run.network.get_submodule("discriminator").requires_grad_(False)
-    card = publish(run, *halves, tmp_path / "cgan", tmp_path)
+    card = publish(run, *halves, tmp_path / "cgan")
     assert card.parameters == expected
     assert min(expected.values()) > 0
 
@@ -68,7 +68,7 @@ def test_a_run_with_broken_weights_writes_nothing(tiny_recipe, train_run, halves
     with torch.no_grad():
         next(run.network.parameters()).fill_(torch.nan)
     with pytest.raises(CheckpointError, match="nothing was written"):
-        publish(run, *halves, tmp_path / "vae", tmp_path)
+        publish(run, *halves, tmp_path / "vae")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -106,7 +106,7 @@ def test_a_checkpoint_that_has_seen_more_is_kept_until_the_run_caught_up_or_fini
     folder = tmp_path / "vae"
     run = train_run(tiny_recipe("mnist-conv-vae-z2"))
     assert destination(folder, run) == folder  # nothing there yet
-    publish(run, *halves, folder, tmp_path)
+    publish(run, *halves, folder)
     behind = replace(run, epochs=1, images_seen=96)
     assert destination(folder, behind) == partial(folder)
     assert destination(folder, replace(behind, images_seen=192)) == folder
@@ -119,13 +119,12 @@ def test_a_generator_is_laid_out_at_the_end_by_what_its_judge_sees(
     tiny_recipe, train_run, tiny_checkpoints, halves: Splits, tmp_path, monkeypatch
 ):
     judge = load(tiny_checkpoints / "judges" / "mnist-judge")
-    monkeypatch.setattr("training.publish.judge_for", lambda *_: judge)
     monkeypatch.setattr(atlas, "SAMPLES", 30)
     run = train_run(tiny_recipe("mnist-gan-r4-z2"))
     folder = tmp_path / "gan"
-    publish(replace(run, planned=3), *halves, folder, tmp_path)
+    publish(replace(run, planned=3), *halves, folder, judge)
     assert load(folder).atlas() == {}  # on the way
-    publish(run, *halves, folder, tmp_path)
+    publish(run, *halves, folder, judge)
     laid_out = load(folder).atlas()
     assert laid_out["labels"].shape == (30,)
     assert laid_out["effect"].shape == (2,)

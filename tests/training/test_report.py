@@ -331,7 +331,7 @@ def test_scores_without_a_judge(tiny_checkpoints):
 def test_results_stand_among_the_models_and_say_that_they_are_results_only(root):
     shutil.move(root / CGAN, root / "aside")
     measured = scores(inception_score=9.5, frechet=1.0)
-    add_scores(root / "aside", measured)
+    add_scores(root / "aside", measured, read_card(root / "aside").weights_sha256)
     results.keep(root / "aside", root)
     shutil.rmtree(root / "aside")
     write(root)

@@ -21,7 +21,7 @@ def scored(tiny_checkpoints: Path, tmp_path: Path) -> Path:
     scores = Scores(
         samples=100, seed=0, values={"sharpness": 0.5}, data_sha256="0" * 64, device="", seconds=1
     )
-    add_scores(root / CGAN, scores)
+    add_scores(root / CGAN, scores, read_card(root / CGAN).weights_sha256)
     return root
 
 
@@ -51,7 +51,8 @@ def test_results_kept_again_are_replaced(scored, tmp_path):
     results.keep(scored / CGAN, tmp_path)
     card = read_card(scored / CGAN)
     assert card.scores
-    add_scores(scored / CGAN, card.scores.model_copy(update={"seed": 1}))
+    again = card.scores.model_copy(update={"seed": 1})
+    add_scores(scored / CGAN, again, card.weights_sha256)
     results.keep(scored / CGAN, tmp_path)
     scores = results.read(tmp_path / "results" / CGAN).scores
     assert scores

@@ -12,14 +12,15 @@ from typing import Any
 
 import pytest
 import torch
+from filelock import FileLock
 from rich.progress import Progress
 from torch import Tensor
 from typer.testing import CliRunner, Result
 
-from tests.training.children import at_call, begin, ctrl_c, end, kill_9
+from tests.training.children import at_call, begin, ctrl_c, end, kill_9, wait_for
 from tests.training.conftest import text
 from training import checkpoint, loop, pace, publish, resume, steps
-from training.checkpoint import load, read_card
+from training.checkpoint import Checkpoint, load, partial, read_card
 from training.cli import app
 from training.data import ImageData
 from training.loop import fit
@@ -84,7 +85,7 @@ def train(recipe: Recipe, splits: Splits, folder: Path, *, nth: int = 1, epochs:
         saver=Every(state, settings(recipe, splits[0]), nth=nth),
         resumed=state if state.exists() else None,
     ):
-        publish.publish(run, *splits, folder, folder.parent)
+        publish.publish(run, *splits, folder)
 
 
 @pytest.fixture(scope="module")
@@ -208,6 +209,66 @@ def test_a_run_that_patience_ended_is_not_trained_further(recipes, halves: Split
         state, _ = read(state_path(folder))
         assert (state["epochs"], state["stopped"], state["best"][0]) == (2, True, 1)
         assert "Weights of epoch 1 of 2" in read_card(folder).notes
+
+
+@pytest.fixture
+def judges(tiny_checkpoints, tiny_recipe, train_run, halves: Splits, tmp_path) -> list[Checkpoint]:
+    """A judge, and another one that was trained longer."""
+    publish.publish(train_run(tiny_recipe("mnist-judge", epochs=3)), *halves, tmp_path / "longer")
+    return [load(tiny_checkpoints / "judges" / "mnist-judge"), load(tmp_path / "longer")]
+
+
+@pytest.mark.parametrize(
+    ("second", "epochs", "best"), [(0, 2, 1), (1, 2, 2), (None, 2, 2), (1, 1, 1)]
+)
+def test_distances_of_two_judges_are_not_compared(
+    second, epochs, best, recipes, judges, halves: Splits, tmp_path, monkeypatch, capsys
+):
+    """The first judge measures 1, the second 5; a run that is finished is only published again."""
+    recipe = replace(recipes["cgan"], keep_best=KeepBest("frechet"))
+    folder = tmp_path / "cgan"
+    hashes = ["" if i is None else judges[i].card.weights_sha256 for i in (0, second)]
+    for judge, distance, planned in (
+        (judges[0], 1.0, 1),
+        (None if second is None else judges[second], 5.0, epochs),
+    ):
+        monkeypatch.setattr(loop, "evaluate", lambda *_, value=distance: {"frechet": value})
+        state = state_path(folder)
+        *_, run = fit(
+            recipe,
+            *halves,
+            Progress(),
+            epochs=planned,
+            judge=judge,
+            saver=Every(state, settings(recipe, halves[0])),
+            resumed=state if state.exists() else None,
+        )
+        card = publish.publish(run, *halves, folder, judge)
+    assert f"Weights of epoch {best} of {epochs}" in card.notes
+    assert card.metrics["test/frechet"] == (1.0 if best == 1 else 5.0)
+    assert card.judge == hashes[best - 1]
+    told = "the best epoch so far is forgotten" in " ".join(capsys.readouterr().out.split())
+    assert told == (best == 2)
+
+
+def test_a_state_that_names_no_judge_is_gone_on_with(
+    recipes, judges, halves: Splits, tmp_path, monkeypatch
+):
+    """As those are that were saved before judges were noted."""
+    recipe = replace(recipes["cgan"], keep_best=KeepBest("frechet"))
+    state = tmp_path / "a.state"
+    given: dict[str, Any] = {"judge": judges[0], "resumed": None}
+    for distance in (1.0, 5.0):
+        monkeypatch.setattr(loop, "evaluate", lambda *_, value=distance: {"frechet": value})
+        saver = Every(state, settings(recipe, halves[0]))
+        planned = 2 if given["resumed"] else 1
+        *_, run = fit(recipe, *halves, Progress(disable=True), epochs=planned, saver=saver, **given)
+        numbers, tensors = read(state)
+        del numbers["judge"]
+        resume._write(state, tensors, numbers)
+        given["resumed"] = state
+    assert run.best is not None
+    assert (run.epochs, run.best.epoch) == (2, 1)
 
 
 def test_the_end_of_a_run_is_saved_whatever_the_interval(recipes, halves: Splits, tmp_path):
@@ -455,3 +516,127 @@ def test_a_full_disk_while_saving_the_state_is_said(cli, folder, monkeypatch):
     assert "untouched" in text(result)
     assert state_path(folder).read_bytes() == before
     assert load(folder).card.epochs == 1
+
+
+# Two runs in one folder
+
+
+@pytest.mark.parametrize("options", [[], ["--resume"], ["--overwrite"]])
+def test_a_second_run_into_the_folder_is_refused_and_disturbs_nothing(cli, folder, options):
+    child = begin(lambda: cli("--epochs", "100000"))
+    try:
+        wait_for(lambda: (folder / "card.json").exists())
+        result = cli("--epochs", "1", *options)
+        assert result.exit_code == 1
+        assert f"another run is at work in {folder}: wait until it has ended" in text(result)
+        assert "or give another --out" in text(result)
+        assert cli("--out", str(folder.parent.parent / "other"), "--epochs", "1").exit_code == 0
+    finally:
+        os.kill(child, signal.SIGINT)
+        code = end(child)
+    assert code == 0, "it went on to its Ctrl-C"
+    load(folder)
+    assert read(state_path(folder))[0]["epochs"] >= 1
+    names = {folder.name, f"{folder.name}.state", f"{folder.name}.running.json"}
+    assert {path.name for path in folder.parent.iterdir()} == names
+
+
+def test_the_lock_of_a_killed_run_locks_nobody_out(cli, folder):
+    child = begin(lambda: cli("--epochs", "100000"))
+    wait_for(lambda: (folder / "card.json").exists())
+    os.kill(child, signal.SIGKILL)
+    end(child)
+    epochs = read(state_path(folder))[0]["epochs"]
+    assert cli("--resume", "--epochs", str(epochs + 2)).exit_code == 0
+    assert load(folder).card.epochs == epochs + 2
+    assert not list(folder.parent.glob(".*"))
+
+
+def test_a_second_run_is_refused_before_it_clears_up_what_the_first_is_writing(cli, folder):
+    half = folder.with_name(f".{folder.name}.new-half")
+    half.mkdir(parents=True)
+    with FileLock(folder.with_name(f".{folder.name}.lock")):
+        assert cli().exit_code == 1
+    assert half.is_dir()
+
+
+def test_what_two_processes_save_at_once_is_one_of_the_two(whole, tmp_path, monkeypatch):
+    """Where no lock keeps them apart: two machines, and a disk between them that knows none."""
+    numbers, tensors = read(state_path(whole("cgan")))
+    path = tmp_path / "a.state"
+    sync = os.fsync
+
+    def meanwhile(file: int) -> None:
+        monkeypatch.setattr(os, "fsync", sync)
+        resume._write(path, tensors, numbers | {"steps": 1})
+        sync(file)
+
+    monkeypatch.setattr(os, "fsync", meanwhile)
+    resume._write(path, tensors, numbers | {"steps": 2})
+    assert read(path)[0]["steps"] == 2
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_state_half_written_at_a_kill_is_cleared_up(cli, folder):
+    def killed():
+        os.fsync = at_call(os.fsync, 1, kill_9)
+        cli()
+
+    assert end(begin(killed)) == -signal.SIGKILL
+    assert list(folder.parent.glob(".*new*"))
+    assert cli().exit_code == 0
+    assert not list(folder.parent.glob(".*"))
+
+
+# A run that is to replace a better one
+
+
+@pytest.fixture
+def overwriting(cli, folder) -> bytes:
+    """A finished run, and one of another seed that is to replace it, stopped in its second epoch.
+
+    Returned is the state of the finished one.
+    """
+    assert cli().exit_code == 0
+    kept = state_path(folder).read_bytes()
+
+    def interrupted():
+        steps.optimise = at_call(steps.optimise, 6, ctrl_c)
+        exits(cli("--overwrite", "--seed", "1"))
+
+    assert end(begin(interrupted)) == 130
+    return kept
+
+
+def test_a_run_that_is_kept_keeps_its_state_until_the_new_one_has_caught_up(
+    cli, folder, overwriting, tmp_path
+):
+    assert state_path(folder).read_bytes() == overwriting
+    assert (load(folder).card.seed, load(partial(folder)).card.seed) == (0, 1)
+    again = cli("--seed", "1")
+    assert "pass --resume to go on with its run" in text(again)
+    result = cli("--resume", "--seed", "1")
+    assert result.exit_code == 0, result.output
+    assert "after 1 epochs" in text(result)
+    other = tmp_path / "other"
+    assert cli("--out", str(other), "--seed", "1").exit_code == 0
+    assert_same_run(folder, other / folder.name)
+    names = {folder.name, f"{folder.name}.state", f"{folder.name}.running.json"}
+    assert {path.name for path in folder.parent.iterdir()} == names
+
+
+@pytest.mark.usefixtures("overwriting")
+def test_resume_goes_on_with_the_run_whose_settings_are_given(cli, folder):
+    result = cli("--resume", "--epochs", "4")
+    assert result.exit_code == 0, result.output
+    assert "after 3 epochs" in text(result)
+    assert (load(folder).card.seed, load(folder).card.epochs) == (0, 4)
+    assert load(partial(folder)).card.seed == 1
+    refused = cli("--resume", "--seed", "2")
+    assert refused.exit_code == 1
+    assert "seed was 1, is 2" in text(refused)
+    assert cli("--resume", "--seed", "1", "--epochs", "5").exit_code == 0
+    assert (load(folder).card.seed, load(folder).card.epochs) == (1, 5)
+    assert not partial(folder).exists()
+    assert read(state_path(folder))[0]["epochs"] == 5
+    assert not state_path(partial(folder)).exists()

@@ -137,7 +137,7 @@ def test_missing_data_is_one_sentence(
 ):
     monkeypatch.undo()
     recipe = replace(tiny_recipe("mnist-cgan"), name="a-cgan", dataset="mnist")
-    publish(train_run(recipe), *halves, folder / "a-cgan", folder)
+    publish(train_run(recipe), *halves, folder / "a-cgan")
     result = run(folder / "a-cgan", "--data", folder / "empty")
     assert result.exit_code == 1
     assert "failed" in result.output
@@ -151,7 +151,7 @@ def test_ones_own_pictures(tree: Path, folder: Path, tiny_recipe, monkeypatch):
     train, test = load_images(tree, (1, 8, 8))
     recipe = replace(tiny_recipe("mnist-gan-r4-z2"), name="mine", dataset="shapes", batch_size=8)
     *_, last = fit(recipe, train, test, Progress(disable=True))
-    publish(last, train, test, folder / "mine", folder)
+    publish(last, train, test, folder / "mine")
     without = run(folder / "mine")
     assert without.exit_code == 1
     assert "trained on pictures of your own, shapes: name their folder by --images" in text(without)
@@ -201,7 +201,8 @@ def test_a_full_disk_leaves_the_card_as_it_was(folder: Path, monkeypatch):
 
     monkeypatch.setattr(checkpoint, "_write_synced", full)
     with pytest.raises(OSError, match="No space left"):
-        add_scores(folder / "mnist-cgan", scores.model_copy(update={"seed": 5}))
+        weights = read_card(folder / "mnist-cgan").weights_sha256
+        add_scores(folder / "mnist-cgan", scores.model_copy(update={"seed": 5}), weights)
     assert (folder / "mnist-cgan" / "card.json").read_bytes() == before
     assert not list((folder / "mnist-cgan").glob(".card*"))
     result = run(folder / "mnist-cgan")
@@ -209,10 +210,31 @@ def test_a_full_disk_leaves_the_card_as_it_was(folder: Path, monkeypatch):
     assert "No space left on device" in result.output
 
 
+def test_scores_of_weights_that_are_gone_are_not_written(
+    folder: Path, monkeypatch, tiny_recipe, train_run, halves: Splits
+):
+    """Training goes on, and publishes, while a checkpoint is scored."""
+    name = "mnist-conv-vae-z2"
+    further = train_run(tiny_recipe(name, epochs=3))
+    evaluate = scoring.evaluate
+
+    def meanwhile(*args, **options):
+        publish(further, *halves, folder / name)
+        return evaluate(*args, **options)
+
+    monkeypatch.setattr(scoring, "evaluate", meanwhile)
+    result = run(folder / name)
+    assert result.exit_code == 1
+    said = " ".join(result.output.split())
+    assert f"{name}: it has other weights now than those that were scored: score it again" in said
+    card = read_card(folder / name)
+    assert (card.epochs, card.scores) == (3, None)
+
+
 def test_scores_need_a_card(tmp_path: Path, folder: Path):
     scores = score_folders([folder / "mnist-cgan"], 100, 0)[0]["mnist-cgan"]
     with pytest.raises(CheckpointError, match="no card"):
-        add_scores(tmp_path, scores)
+        add_scores(tmp_path, scores, "0" * 64)
 
 
 @pytest.mark.parametrize(

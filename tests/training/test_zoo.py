@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 from tests.training.children import begin, end, wait_for
 from tests.training.conftest import text
 from training import zoo
-from training.checkpoint import load, read_card
+from training.checkpoint import load, partial, read_card
 from training.cli import app
 from training.data import ImageData, data_root
 from training.publish import publish
@@ -256,6 +256,15 @@ def test_one_trained_for_fewer_epochs_goes_on_from_its_state(tmp_path, instead, 
     assert survey([RECIPES[GAN]], Plan(out, None, epochs=2))[0][0].images == 100_000 - 49_920
 
 
+def test_one_that_is_to_replace_a_better_one_goes_on_from_its_own_state(tmp_path, instead, first):
+    out = Path(shutil.copytree(first[0], tmp_path / "runs"))
+    state_path(out / GAN).rename(state_path(partial(out / GAN)))
+    instead("sys.exit('no')")
+    run(out, GAN, "--epochs", "2")
+    assert "--resume" in (out / "calls").read_text().split()
+    assert survey([RECIPES[GAN]], Plan(out, None, epochs=2))[0][0].images == 100_000 - 49_920
+
+
 def test_one_that_patience_has_stopped_is_finished(
     tmp_path, halves: tuple[ImageData, ImageData], train_run, tiny_recipe
 ):
@@ -263,7 +272,7 @@ def test_one_that_patience_has_stopped_is_finished(
     recipe = tiny_recipe("mnist-conv-vae-z2", keep_best=keep, epochs=50, learning_rate=1e-20)
     trained = train_run(recipe)
     assert trained.stopped
-    publish(trained, *halves, tmp_path / recipe.name, tmp_path)
+    publish(trained, *halves, tmp_path / recipe.name)
     recipe = dataclasses.replace(recipe, dataset="mnist")
     assert survey([recipe], Plan(tmp_path, None)) == ([], {})
     patient = dataclasses.replace(keep, patience=4)
