@@ -7,6 +7,7 @@ so that a slow client or a slow model loses stale frames, never new ones.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -53,15 +54,18 @@ def image_route(original: Callable[[str, int], bytes]) -> BaseRoute:
     """
 
     def image(request: HttpRequest) -> Response:
+        model, number = request.path_params["model"], request.path_params["number"]
         try:
-            found = original(request.path_params["model"], request.path_params["number"])
+            if not re.fullmatch("[0-9]{1,9}", number):  # Python refuses to read endless ones
+                raise LookupError("that is no number of an image")
+            found = original(model, int(number))
         except LookupError as error:
             return Response(str(error), 404, media_type="text/plain")
         # No page of another origin may show the user's own pictures.
         headers = {"Cache-Control": "private", "Cross-Origin-Resource-Policy": "same-origin"}
         return Response(found, media_type="image/png", headers=headers)
 
-    return Route(IMAGE_PATH + "/{model}/{number:int}", image, name="live-image")
+    return Route(IMAGE_PATH + "/{model}/{number}", image, name="live-image")
 
 
 def same_origin(socket: WebSocket) -> bool:
