@@ -260,8 +260,11 @@ class DecodeService:
                 batch[0].model, torch.cat(z), torch.cat(weights) if weights else None
             )
         except Exception as error:  # whatever it is, the other requests must still be drawn
-            for job in batch:
-                self._finish(job, error)
+            if len(batch) == 1:
+                self._finish(batch[0], error)
+                return
+            for job in batch:  # alone, so that only what cannot be drawn fails
+                self._draw([job])
             return
         start = 0
         for job, part in zip(batch, parts, strict=True):

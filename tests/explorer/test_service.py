@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from onnx import helper
 from torch import Tensor, nn
 
 from explorer.live import app_service
@@ -33,8 +34,10 @@ from tests.explorer.conftest import (
     make_replay,
 )
 from tests.explorer.fakes import SECONDS, FakeCheckpoint, Fakes, greys, numbered
+from tests.foreign import SHAPE, D, keras, write
 from training.checkpoint import Checkpoint, CheckpointError, load
 from training.networks import build
+from training.onnx_files import open_any
 from training.recipes import RECIPES
 from training.specs import ClassifierSpec, GANSpec, VAESpec
 
@@ -301,6 +304,30 @@ def test_a_failure_reaches_its_batch_and_nobody_else(fakes: Fakes, failure: Exce
     assert greys(good[1]) == list(range(20))
     fakes.models["two"].failure = None
     assert greys(fakes.submit("two", 2)) == [0, 1]
+
+
+def test_a_latent_that_cannot_be_drawn_fails_nobody_it_shares_a_batch_with(tmp_path: Path) -> None:
+    infinite = [  # less itself: NaN, where the latent was so far away
+        helper.make_node("Sub", ["m", "m"], ["none"]),
+        helper.make_node("Reshape", ["none", "shape"], ["nothing"]),
+        helper.make_node("Add", ["h", "nothing"], ["image"]),
+    ]
+    write(tmp_path / "mine", keras(infinite))
+    service = DecodeService(lambda name: open_any(tmp_path / name))
+    service.model("mine")
+    try:
+        busy = service.submit("mine", np.zeros((500, D), np.float32))
+        one, far, other = (
+            service.submit("mine", np.full((1, D), value, np.float32)) for value in (0, 3e38, 0)
+        )
+        with pytest.raises(ValueError, match="NaN or infinity"):
+            far.result(timeout=SECONDS)
+        grey = np.full((1, *SHAPE[1:], SHAPE[0]), 128)  # of the middle of [-1, 1]
+        for future in (one, other):
+            np.testing.assert_array_equal(future.result(timeout=SECONDS), grey)
+        assert len(busy.result(timeout=SECONDS)) == 500
+    finally:
+        service.close()
 
 
 def test_a_cancelled_request_is_never_drawn(fakes: Fakes) -> None:
