@@ -18,6 +18,13 @@ DATASETS = {
     "stacked-mnist": "Stacked-MNIST",
 }
 """What people call the data sets; a stranger's keeps its name."""
+NAME = r"[A-Za-z0-9._-]{1,100}"
+"""What folders of models are called, so that links and the live channel can name them."""
+MISNAMED = (
+    "no link can name it: rename the folder, with up to 100 letters a-z, digits, dots, dashes and "
+    "underscores"
+)
+"""The problem of any other."""
 ELBO_PARTS = {"test/reconstruction", "test/kl"}
 """The parts of a VAE's negative ELBO."""
 
@@ -63,9 +70,7 @@ class Catalog:
     def open_key(self, key: str) -> AnyModel:
         """Load what the live channel calls ``name``, or ``name@epoch``; raises CheckpointError."""
         found = re.fullmatch(r"(.+)@([1-9][0-9]{0,5})", key)
-        if key in self.cards or not found:  # a folder may be called so
-            return self.open(key)
-        return self.open(found[1], epoch=int(found[2]))
+        return self.open(found[1], epoch=int(found[2])) if found else self.open(key)
 
 
 def system(recipe: Recipe) -> str:
@@ -80,6 +85,9 @@ def scan(root: Path) -> Catalog:
     for folder in find(root):
         if folder.parent != root:
             continue  # judges score models, nobody explores them
+        if not re.fullmatch(NAME, folder.name):
+            problems[folder.name] = MISNAMED
+            continue
         try:
             card = read_any(folder)
         except CheckpointError as error:
@@ -170,7 +178,7 @@ def earlier(card: AnyCard) -> list[int]:
 
 def remedy(name: str, problem: str) -> str:
     """What to do about a folder that failed a check, as Markdown."""
-    if problem.startswith("schema version"):  # says so itself
+    if problem == MISNAMED or problem.startswith("schema version"):  # they say so themselves
         return ""
     anew = f" or train it anew with `latent-train fit {name}`," if name in RECIPES else ""
     return f"Copy the folder again from where it came,{anew} or move it away."
