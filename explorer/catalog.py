@@ -8,6 +8,7 @@ from pathlib import Path
 
 from training import results
 from training.checkpoint import Card, CheckpointError, find, load, timeline_name
+from training.onnx_checks import DECODER
 from training.onnx_files import AnyCard, AnyModel, ForeignCard, open_any, read_any
 from training.recipes import ELBO, RECIPES, Recipe
 
@@ -25,8 +26,13 @@ MISNAMED = (
     "underscores"
 )
 """The problem of any other."""
+FILES = ("card.json", "weights.safetensors", DECODER)
+"""Files of a folder that make it the model that it is."""
 ELBO_PARTS = {"test/reconstruction", "test/kl"}
 """The parts of a VAE's negative ELBO."""
+
+Stamp = tuple[tuple[str, int, int], ...]
+"""Paths with size and time of change: what is kept of files is kept under it."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +104,23 @@ def scan(root: Path) -> Catalog:
     order = sorted(cards, key=lambda name: (_turn(cards[name]), natural(name)))
     kept, bad = _scan_results(root)
     return Catalog(root, {name: cards[name] for name in order}, problems | bad, kept)
+
+
+def stamp(*paths: Path) -> Stamp:
+    """Changes when one of these files or folders does, comes or goes; none is opened."""
+    found: list[tuple[str, int, int]] = []
+    for path in paths:
+        try:
+            about = path.stat()
+        except OSError:  # it is missing, or training has just renamed its folder
+            continue
+        found.append((str(path), about.st_size, about.st_mtime_ns))
+    return tuple(found)
+
+
+def model_files(folder: Path) -> list[Path]:
+    """Where the files of the model in ``folder`` are, or would be."""
+    return [folder / name for name in FILES]
 
 
 def _scan_results(root: Path) -> tuple[dict[str, Card], dict[str, str]]:

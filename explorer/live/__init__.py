@@ -8,6 +8,7 @@ import os
 import torch
 
 from explorer import catalog, settings
+from explorer.catalog import Stamp
 from explorer.live.service import DecodeService
 from training.onnx_files import AnyModel
 
@@ -23,13 +24,9 @@ def app_service() -> DecodeService:
     def open_model(key: str) -> AnyModel:
         return catalog.scan(settings.checkpoints_dir()).open_key(key)
 
-    def stamp(key: str) -> int:
-        """Changes when the model is trained or scored anew."""
-        for name in (key, key.rpartition("@")[0]):  # of an epoch, the whole model's
-            try:
-                return (settings.checkpoints_dir() / name / "card.json").stat().st_mtime_ns
-            except (OSError, ValueError):
-                continue
-        return 0
+    def stamp(key: str) -> Stamp:
+        """Of an epoch, the whole model's."""
+        folder = settings.checkpoints_dir() / key.partition("@")[0]
+        return catalog.stamp(*catalog.model_files(folder))
 
     return DecodeService(open_model, stamp)

@@ -14,6 +14,7 @@ import torch
 from onnx import helper
 from torch import Tensor, nn
 
+from explorer import resources
 from explorer.live import app_service
 from explorer.live import service as live
 from explorer.live.service import (
@@ -26,6 +27,7 @@ from explorer.live.service import (
 from explorer.uploads import as_mnist
 from tests.explorer.conftest import (
     GAN,
+    VAE_Z2,
     conv_vae,
     floats,
     make_card,
@@ -557,20 +559,42 @@ def test_an_epoch_that_is_not_there_is_refused_in_words(replayed: DecodeService,
     assert not replayed.is_open(key)
 
 
-def test_an_epoch_is_opened_anew_when_its_model_has_changed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def of_the_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[DecodeService]:
+    """The app's service, on an empty folder of checkpoints."""
     monkeypatch.setenv("LATENT_CHECKPOINTS", str(tmp_path))
     app_service.cache_clear()
-    service, z = app_service(), np.ones((1, 6), np.float32)
-    try:
-        make_replay(tmp_path / "gan", GAN)
-        first = service.submit("gan@1", z).result(timeout=SECONDS)
-        assert service.is_open("gan@1")
-        make_replay(tmp_path / "gan", replace(GAN, latent_dim=7))
-        assert not service.is_open("gan@1")
-        z = np.ones((1, 7), np.float32)
-        assert not np.array_equal(service.submit("gan@1", z).result(timeout=SECONDS), first)
-    finally:
-        service.close()
-        app_service.cache_clear()
+    yield app_service()
+    app_service().close()
+    app_service.cache_clear()
+
+
+def test_an_epoch_is_opened_anew_when_its_model_has_changed(
+    of_the_app: DecodeService, tmp_path: Path
+) -> None:
+    z = np.ones((1, 6), np.float32)
+    make_replay(tmp_path / "gan", GAN)
+    first = of_the_app.submit("gan@1", z).result(timeout=SECONDS)
+    assert of_the_app.is_open("gan@1")
+    make_replay(tmp_path / "gan", replace(GAN, latent_dim=7))
+    assert not of_the_app.is_open("gan@1")
+    z = np.ones((1, 7), np.float32)
+    assert not np.array_equal(of_the_app.submit("gan@1", z).result(timeout=SECONDS), first)
+
+
+def test_weights_that_go_bad_and_are_mended_are_looked_at_again(
+    of_the_app: DecodeService, tmp_path: Path
+) -> None:
+    make_checkpoint(tmp_path / "vae", VAE_Z2)
+    weights = tmp_path / "vae" / "weights.safetensors"
+    whole = weights.read_bytes()
+    first = of_the_app.submit("vae", numbered(1)).result(timeout=SECONDS)
+    assert list(resources.models().cards) == ["vae"]
+    weights.write_bytes(whole[:-1])
+    with pytest.raises(DecodeError, match=r"unknown model: vae: weights.* is truncated"):
+        of_the_app.submit("vae", numbered(1))
+    assert "truncated" in resources.models().problems["vae"]
+    weights.write_bytes(whole)
+    again = of_the_app.submit("vae", numbered(1)).result(timeout=SECONDS)
+    np.testing.assert_array_equal(again, first)
+    assert list(resources.models().cards) == ["vae"]
