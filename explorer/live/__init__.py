@@ -8,9 +8,7 @@ import os
 import torch
 
 from explorer import catalog, settings
-from explorer.catalog import Stamp
 from explorer.live.service import DecodeService
-from training.onnx_files import AnyModel
 
 
 @functools.cache
@@ -21,12 +19,7 @@ def app_service() -> DecodeService:
     # another on busy cores take a hundred times as long as one thread does alone.
     torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
 
-    def open_model(key: str) -> AnyModel:
-        return catalog.scan(settings.checkpoints_dir()).open_key(key)
-
-    def stamp(key: str) -> Stamp:
-        """Of an epoch, the whole model's."""
-        folder = settings.checkpoints_dir() / key.partition("@")[0]
-        return catalog.stamp(*catalog.model_files(folder))
-
-    return DecodeService(open_model, stamp)
+    return DecodeService(
+        lambda key: catalog.open_key(settings.checkpoints_dir(), key),
+        lambda key: catalog.key_stamp(settings.checkpoints_dir(), key),
+    )

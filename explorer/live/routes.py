@@ -155,8 +155,9 @@ async def answer(
     try:
         async with asyncio.timeout(seconds):
             if not service.is_open(request.model):
-                # Opening a model reads files: not on the event loop that serves everybody.
-                await asyncio.to_thread(service.model, request.model)
+                # Not on the event loop, nor in the threads that encode: they serve everybody.
+                loop = asyncio.get_running_loop()
+                await loop.run_in_executor(service.opening, service.model, request.model)
             if isinstance(request, protocol.Drawing):
                 code = await asyncio.to_thread(service.encode, request.model, request.ink)
                 return protocol.pack_code(request.id, code.seen, code.mu, code.sigma)

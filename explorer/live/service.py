@@ -11,7 +11,7 @@ import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -85,7 +85,8 @@ class _Job:
 class DecodeService:
     """Draws latents of any model that ``open_model`` can open. Thread-safe.
 
-    ``stamp`` tells of a name what changes when its model does, which is then opened again.
+    ``stamp`` tells of a name what changes when its model does, which is then opened again; it may
+    raise CheckpointError, where there is no such model, so that nobody waits to be refused.
     """
 
     def __init__(
@@ -102,6 +103,8 @@ class DecodeService:
         self._jobs: list[_Job] = []
         self._changed = threading.Condition()
         self._closed = False
+        self.opening = ThreadPoolExecutor(1, "open")
+        """For callers that do not wait: opening a model reads files."""
         self._worker = threading.Thread(target=self._work, name="decode", daemon=True)
         self._worker.start()
 
@@ -170,12 +173,15 @@ class DecodeService:
         return code
 
     def is_open(self, name: str) -> bool:
-        """Whether ``name`` is loaded as it is now, so that `submit` returns at once."""
-        return self._at_hand(name, self._stamp(name)) is not None
+        """Whether ``name`` is loaded as it is now, so that `submit` returns at once.
+
+        Raises DecodeError where there is no such model.
+        """
+        return self._at_hand(name, self._stamped(name)) is not None
 
     def model(self, name: str) -> AnyModel:
         """The model called ``name``, opened and warmed up on first use and when it has changed."""
-        stamp = self._stamp(name)
+        stamp = self._stamped(name)
         if opened := self._at_hand(name, stamp):
             return opened
         with self._loading:
@@ -190,6 +196,12 @@ class DecodeService:
             opened = _warmed_up(for_live_decoding(opened))
             self._keep(name, _Open(opened, stamp, _size(opened)))
         return opened
+
+    def _stamped(self, name: str) -> Hashable:
+        try:
+            return self._stamp(name)
+        except CheckpointError as error:
+            raise DecodeError(f"unknown model: {error}") from error
 
     def _at_hand(self, name: str, stamp: Hashable) -> AnyModel | None:
         """The model, where it is open as it is now; it counts as used."""
@@ -215,6 +227,7 @@ class DecodeService:
             for job in self._jobs:
                 job.future.cancel()
             self._changed.notify()
+        self.opening.shutdown(wait=False, cancel_futures=True)
         self._worker.join()
 
     def _work(self) -> None:

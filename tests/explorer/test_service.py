@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
@@ -37,7 +38,7 @@ from tests.explorer.conftest import (
 )
 from tests.explorer.fakes import SECONDS, FakeCheckpoint, Fakes, greys, numbered
 from tests.foreign import SHAPE, D, keras, write
-from training.checkpoint import Checkpoint, CheckpointError, load
+from training.checkpoint import Checkpoint, CheckpointError, inference_weights, load, save
 from training.networks import build
 from training.onnx_files import open_any
 from training.recipes import RECIPES
@@ -63,7 +64,7 @@ def replayed(replays: Path) -> Iterator[DecodeService]:
     """A service over tiny models that have a timeline."""
     from explorer import catalog
 
-    made = DecodeService(catalog.scan(replays).open_key)
+    made = DecodeService(functools.partial(catalog.open_key, replays))
     yield made
     made.close()
 
@@ -580,6 +581,36 @@ def test_an_epoch_is_opened_anew_when_its_model_has_changed(
     assert not of_the_app.is_open("gan@1")
     z = np.ones((1, 7), np.float32)
     assert not np.array_equal(of_the_app.submit("gan@1", z).result(timeout=SECONDS), first)
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ("nobody", "no such model"),
+        ("nobody@1", "no such model"),
+        ("", "no such model"),
+        ("..", "no such model"),
+        ("../checkpoints", "no such model"),
+        ("gan\0", "no such model"),
+        ("n" * 255, "no such model"),
+        ("judge", "no such model"),
+        ("gan@3", "keeps no weights of epoch 3"),
+        ("cut", r"weights\.safetensors is truncated"),
+        ("cut@1", r"weights\.safetensors is truncated"),
+    ],
+)
+def test_what_the_app_cannot_open_is_refused_with_the_reason(
+    of_the_app: DecodeService, tmp_path: Path, key: str, words: str
+) -> None:
+    for name in ("gan", "cut"):
+        make_replay(tmp_path / name, GAN)
+    (tmp_path / "cut" / "weights.safetensors").write_bytes(b"")
+    spec = ClassifierSpec(channels=(4,))
+    history = {"train": {"total": [1.0]}, "test": {"total": [1.0]}}
+    weights = inference_weights(build(spec))
+    save(tmp_path / "judge", make_card("judge", spec), weights, history, {}, b"")
+    with pytest.raises(DecodeError, match=f"unknown model: .*{words}"):
+        of_the_app.submit(key, np.zeros((1, 6), np.float32))
 
 
 def test_weights_that_go_bad_and_are_mended_are_looked_at_again(
