@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from explorer.live.protocol import MAX_PIXEL_BYTES
 from explorer.uploads import UploadError, as_mnist
 from training import networks
 from training.checkpoint import Checkpoint, CheckpointError
@@ -114,7 +115,8 @@ class DecodeService:
         """Ask for z (n, d), with class weights (n, k) where the model is conditional.
 
         The future gives uint8 (n, height, width, channels); cancel it to withdraw the request.
-        Raises DecodeError for an unknown model or what the model does not take.
+        Raises DecodeError for an unknown model, what the model does not take, and more than
+        `MAX_PIXEL_BYTES` at once.
         """
         opened = self.model(model)
         card = opened.card
@@ -136,6 +138,11 @@ class DecodeService:
             raise DecodeError(f"{model} takes one class: it draws nothing between two")
         if not np.isfinite(z).all():
             raise DecodeError("z must be finite")
+        most = max(MAX_PIXEL_BYTES // math.prod(card.image_shape), 1)
+        if len(z) > most:
+            raise DecodeError(
+                f"{model} draws large images: ask for {most} images at once, not {len(z)}"
+            )
         tensor = torch.from_numpy(np.array(z, np.float32))
         condition = None if weights is None else torch.from_numpy(np.array(weights, np.float32))
         job = _Job(opened, tensor, condition)

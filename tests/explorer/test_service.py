@@ -42,7 +42,7 @@ from training.checkpoint import Checkpoint, CheckpointError, inference_weights, 
 from training.networks import build
 from training.onnx_files import open_any
 from training.recipes import RECIPES
-from training.specs import ClassifierSpec, GANSpec, VAESpec
+from training.specs import ClassifierSpec, GANSpec, ImageShape, VAESpec
 
 PIECES = SMALL_ROWS // PIECE_ROWS + 1
 LARGE = PIECES * PIECE_ROWS
@@ -148,6 +148,18 @@ def test_small_requests_never_starve_a_large_one(fakes: Fakes) -> None:
 def test_latents_of_another_length_are_refused(fakes: Fakes, d: int) -> None:
     with pytest.raises(DecodeError, match=f"wants 2 latents in a row, not {d}"):
         fakes.service.submit("one", np.zeros((1, d), np.float32))
+
+
+@pytest.mark.parametrize(("shape", "most"), [((3, 512, 512), 21), ((1, 1024, 512), 32)])
+def test_an_answer_of_too_many_pixels_is_refused(shape: ImageShape, most: int) -> None:
+    card = make_card("wide", conv_vae(2, (1,), 1, shape))
+    service = DecodeService(lambda name: Checkpoint(Path(name), card, build(card.recipe.network)))
+    try:
+        assert len(service.submit("wide", numbered(most)).result(timeout=SECONDS)) == most
+        with pytest.raises(DecodeError, match=f"ask for {most} images at once, not {most + 1}"):
+            service.submit("wide", numbered(most + 1))
+    finally:
+        service.close()
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
