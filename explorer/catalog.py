@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from training import results
 from training.checkpoint import Card, CheckpointError, find, load, timeline_name
+from training.onnx_checks import DECODER
 from training.onnx_files import AnyCard, AnyModel, ForeignCard, open_any, read_any
 from training.recipes import ELBO, RECIPES, Recipe
 
@@ -18,8 +20,21 @@ DATASETS = {
     "stacked-mnist": "Stacked-MNIST",
 }
 """What people call the data sets; a stranger's keeps its name."""
+ABSENT = "there is no such model"
+NAME = r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}"
+"""What folders of models are called, so that links and the live channel can name them."""
+MISNAMED = (
+    "no link can name it: rename the folder, with up to 100 letters a-z, digits, dots, dashes and "
+    "underscores"
+)
+"""The problem of any other."""
+FILES = ("card.json", "weights.safetensors", DECODER)
+"""Files of a folder that make it the model that it is."""
 ELBO_PARTS = {"test/reconstruction", "test/kl"}
 """The parts of a VAE's negative ELBO."""
+
+Stamp = tuple[tuple[str, int, int], ...]
+"""Paths with size and time of change: what is kept of files is kept under it."""
 
 
 @dataclass(frozen=True)
@@ -51,21 +66,12 @@ class Catalog:
         Raises CheckpointError, also for a name or an epoch that is not in the catalog.
         """
         if name not in self.cards:
-            raise CheckpointError(
-                self.root / name, self.problems.get(name, "there is no such model")
-            )
+            raise CheckpointError(self.root / name, self.problems.get(name, ABSENT))
         if epoch is None:
             return open_any(self.root / name, device)
         if epoch not in self.cards[name].timeline:
             raise CheckpointError(self.root / name, f"it keeps no weights of epoch {epoch}")
         return load(self.root / name, device, epoch=epoch)
-
-    def open_key(self, key: str) -> AnyModel:
-        """Load what the live channel calls ``name``, or ``name@epoch``; raises CheckpointError."""
-        found = re.fullmatch(r"(.+)@([1-9][0-9]{0,5})", key)
-        if key in self.cards or not found:  # a folder may be called so
-            return self.open(key)
-        return self.open(found[1], epoch=int(found[2]))
 
 
 def system(recipe: Recipe) -> str:
@@ -75,11 +81,68 @@ def system(recipe: Recipe) -> str:
 
 def scan(root: Path) -> Catalog:
     """Read and verify every checkpoint, decoder and result directly inside ``root``."""
+    cards, problems = _scan_models(root, find(root))
+    order = sorted(cards, key=lambda name: (_turn(cards[name]), natural(name)))
+    kept, bad = _scan_results(root)
+    return Catalog(root, {name: cards[name] for name in order}, problems | bad, kept)
+
+
+def open_key(root: Path, key: str) -> AnyModel:
+    """Load what the live channel calls ``name``, or ``name@epoch``; raises CheckpointError.
+
+    No other folder of ``root`` is read.
+    """
+    folder, epoch = _folder_and_epoch(root, key)
+    cards, problems = _scan_models(root, [one for one in find(root) if one == folder])
+    return Catalog(root, cards, problems, {}).open(folder.name, epoch=epoch)
+
+
+def key_stamp(root: Path, key: str) -> Stamp:
+    """Changes when the files of the model do that `open_key` opens; raises CheckpointError.
+
+    No file is opened, so that asking for what is not there costs next to nothing.
+    """
+    folder, _ = _folder_and_epoch(root, key)
+    if found := stamp(*model_files(folder)):
+        return found
+    raise CheckpointError(folder, ABSENT)
+
+
+def _folder_and_epoch(root: Path, key: str) -> tuple[Path, int | None]:
+    """What a key of the live channel means; raises CheckpointError where it can mean nothing."""
+    found = re.fullmatch(rf"({NAME})(?:@([1-9][0-9]{{0,5}}))?", key)
+    if not found:
+        raise CheckpointError(root / key, ABSENT)
+    return root / found[1], int(found[2]) if found[2] else None
+
+
+def stamp(*paths: Path) -> Stamp:
+    """Changes when one of these files or folders does, comes or goes; none is opened."""
+    found: list[tuple[str, int, int]] = []
+    for path in paths:
+        try:
+            about = path.stat()
+        except OSError:  # it is missing, or training has just renamed its folder
+            continue
+        found.append((str(path), about.st_size, about.st_mtime_ns))
+    return tuple(found)
+
+
+def model_files(folder: Path) -> list[Path]:
+    """Where the files of the model in ``folder`` are, or would be."""
+    return [folder / name for name in FILES]
+
+
+def _scan_models(root: Path, folders: Iterable[Path]) -> tuple[dict[str, AnyCard], dict[str, str]]:
+    """Cards of the models in these folders, and which check the others failed."""
     cards: dict[str, AnyCard] = {}
     problems: dict[str, str] = {}
-    for folder in find(root):
+    for folder in folders:
         if folder.parent != root:
             continue  # judges score models, nobody explores them
+        if not re.fullmatch(NAME, folder.name):
+            problems[folder.name] = MISNAMED
+            continue
         try:
             card = read_any(folder)
         except CheckpointError as error:
@@ -87,9 +150,7 @@ def scan(root: Path) -> Catalog:
             continue
         if card.family != "classifier" and card.image_shape[1] > 1:  # points are no pictures
             cards[folder.name] = card
-    order = sorted(cards, key=lambda name: (_turn(cards[name]), natural(name)))
-    kept, bad = _scan_results(root)
-    return Catalog(root, {name: cards[name] for name in order}, problems | bad, kept)
+    return cards, problems
 
 
 def _scan_results(root: Path) -> tuple[dict[str, Card], dict[str, str]]:
@@ -170,7 +231,7 @@ def earlier(card: AnyCard) -> list[int]:
 
 def remedy(name: str, problem: str) -> str:
     """What to do about a folder that failed a check, as Markdown."""
-    if problem.startswith("schema version"):  # says so itself
+    if problem == MISNAMED or problem.startswith("schema version"):  # they say so themselves
         return ""
     anew = f" or train it anew with `latent-train fit {name}`," if name in RECIPES else ""
     return f"Copy the folder again from where it came,{anew} or move it away."

@@ -17,6 +17,7 @@ from typing import Any
 
 import streamlit as st
 
+from explorer import catalog
 from explorer.directions import MOST, NAME, Kept
 from explorer.lessons import MOST_STEPS
 from explorer.lessons.progress import MOST_LESSONS, Said
@@ -187,7 +188,7 @@ _image_or_seed = pattern(
     "an image such as test-12, seed-12 or code-0.5",
 )
 _dataset = pattern(r"[A-Za-z0-9][A-Za-z0-9_ .-]{0,39}", "the name of a data set")
-_model = pattern(r"[A-Za-z0-9._-]{1,100}", "the name of a model")
+_model = pattern(catalog.NAME, "the name of a model")
 _search = pattern(rf"[\w .,=+-]{{0,{SEARCH_LENGTH}}}", f"up to {SEARCH_LENGTH} letters or digits")
 _switch = (lambda text: bool(integer(0, 1)(text)), lambda on: str(int(on)))
 
@@ -216,9 +217,9 @@ KEYS: dict[str, Key] = {
         Key("from", 3, integer(0, 999)),
         Key("to", 8, integer(0, 999)),
         Key("epoch", 0, integer(1, 100_000)),  # 0: the weights as shipped
-        Key("run", "", pattern(r"[A-Za-z0-9._-]{1,100}", "the name of a run")),
+        Key("run", "", pattern(catalog.NAME, "the name of a run")),
         Key("report", "R1", pattern("R[1-5]", "one of R1 to R5")),
-        Key("row", "", pattern(r"[A-Za-z0-9._-]{1,100}", "the name of a recipe")),
+        Key("row", "", pattern(catalog.NAME, "the name of a recipe")),
         Key("family", [], several(pattern(r"[a-z-]{1,20}", "a family such as vae")), "~".join),
         Key("data", [], several(_dataset), "~".join),
         Key(

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from explorer import catalog, compare, directions, gallery, latent, layout, pictures, settings
-from explorer.catalog import Catalog
+from explorer.catalog import Catalog, Stamp
 from explorer.compare import Twins
 from explorer.gallery import Gallery
 from explorer.layout import Layout
@@ -45,12 +45,9 @@ AVERAGED = 100
 NEAREST = 10
 """Neighbours among which it looks for one of another class."""
 
-Stamp = tuple[tuple[str, float], ...]
-"""Paths and when each of them changed: a part of what is cached under."""
-
 
 def models() -> Catalog:
-    """The catalog of the checkpoints folder, scanned again when a folder in it changes."""
+    """The catalog of the checkpoints folder, scanned again when a folder or a model changes."""
     root = settings.checkpoints_dir()
     return _catalog(root, _stamp(root))
 
@@ -125,8 +122,7 @@ def _gallery(
 
 def _image_stamp(card: AnyCard) -> Stamp:
     """Changes when the real images of a model do."""
-    found = gallery.places(settings.data_dir(), _dataset(card))
-    return tuple((str(place), _changed(place)) for place in found)
+    return catalog.stamp(*gallery.places(settings.data_dir(), _dataset(card)))
 
 
 def original(name: str, index: int) -> bytes:
@@ -505,19 +501,13 @@ def _closest_pair(name: str, sha256: str, shown: Stamp) -> tuple[int, int] | Non
 
 
 def _stamp(folder: Path) -> Stamp:
-    """Changes when a file or folder directly inside ``folder`` does.
+    """Changes when a file or folder directly inside ``folder`` does, or the files of a model there.
 
     What a run under way writes every second is left out.
     """
     if not folder.is_dir():
         return ()
-    inside = (*folder.iterdir(), *folder.glob("*/card.json"))
-    seen = [one for one in inside if one.suffix != ".state" and running.SUFFIX not in one.name]
-    return tuple(sorted((str(one), _changed(one)) for one in seen))
-
-
-def _changed(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except OSError:  # a link to nowhere, or a folder that training has just renamed
-        return 0.0
+    inside = sorted(
+        one for one in folder.iterdir() if one.suffix != ".state" and running.SUFFIX not in one.name
+    )
+    return catalog.stamp(*inside, *(file for one in inside for file in catalog.model_files(one)))

@@ -10,6 +10,8 @@ import os
 import re
 import sys
 import tempfile
+import threading
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,8 @@ from explorer.latent import Array
 from training import children, umap_layout
 
 MOST_NEIGHBOURS = 200
+MOST_JOBS = 2
+"""Processes at once, of all sessions together."""
 END_SECONDS = 2.0
 
 
@@ -27,9 +31,18 @@ class Job:
     def __init__(self, codes: Array, neighbours: int, min_dist: float):
         """Begin to lay out codes (n, d), by 2 to `MOST_NEIGHBOURS` neighbours of each.
 
-        ``min_dist`` in [0, 1) is how close points may lie together. Raises OSError where no
-        process can be started.
+        ``min_dist`` in [0, 1) is how close points may lie together. Raises RuntimeError where
+        `MOST_JOBS` are on their way already, OSError where no process can be started.
         """
+        with _beginning:
+            if sum(job.process.poll() is None for job in _begun) >= MOST_JOBS:
+                raise RuntimeError(
+                    f"{MOST_JOBS} layouts are being computed already: try again in a minute."
+                )
+            self._begin(codes, neighbours, min_dist)
+            _begun.add(self)
+
+    def _begin(self, codes: Array, neighbours: int, min_dist: float) -> None:
         self._place = tempfile.TemporaryDirectory(prefix="latent-umap-")  # goes with this object
         self.folder = Path(self._place.name)
         np.save(self.folder / "codes.npy", codes.astype(np.float32))
@@ -59,6 +72,10 @@ class Job:
     def cancel(self) -> None:
         """End it."""
         children.end(self.process, END_SECONDS)
+
+
+_begun: weakref.WeakSet[Job] = weakref.WeakSet()
+_beginning = threading.Lock()
 
 
 def main(folder: Path, neighbours: int, min_dist: float) -> None:

@@ -62,6 +62,25 @@ def keras(extra: Sequence[NodeProto] = (), end: str = "Tanh", **changes: Any) ->
     return model([*nodes, *extra], constants, **changes)
 
 
+def gradients(side: int) -> ModelProto:
+    """z to a colour in [-1, 1] that fades towards two edges of a large image."""
+    fading = np.linspace(1, 0, side, dtype=np.float32)
+    nodes = [
+        helper.make_node("MatMul", ["z", "w"], ["m"]),
+        helper.make_node("Tanh", ["m"], ["t"]),
+        helper.make_node("Reshape", ["t", "shape"], ["colour"]),
+        helper.make_node("Mul", ["colour", "down"], ["column"]),
+        helper.make_node("Mul", ["column", "across"], ["image"]),
+    ]
+    constants = {
+        "w": weights()[:, :3],
+        "shape": np.array([-1, 1, 1, 3]),
+        "down": fading.reshape(1, side, 1, 1),
+        "across": fading.reshape(1, 1, side, 1),
+    }
+    return model(nodes, constants, output=["n", side, side, 3])
+
+
 def conditional(classes: int = 3) -> ModelProto:
     """z and a class to an image, as Keras has them."""
     one_hot = helper.make_node("OneHot", ["class", "depth", "values"], ["y"])

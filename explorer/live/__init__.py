@@ -9,7 +9,6 @@ import torch
 
 from explorer import catalog, settings
 from explorer.live.service import DecodeService
-from training.onnx_files import AnyModel
 
 
 @functools.cache
@@ -20,16 +19,7 @@ def app_service() -> DecodeService:
     # another on busy cores take a hundred times as long as one thread does alone.
     torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
 
-    def open_model(key: str) -> AnyModel:
-        return catalog.scan(settings.checkpoints_dir()).open_key(key)
-
-    def stamp(key: str) -> int:
-        """Changes when the model is trained or scored anew."""
-        for name in (key, key.rpartition("@")[0]):  # of an epoch, the whole model's
-            try:
-                return (settings.checkpoints_dir() / name / "card.json").stat().st_mtime_ns
-            except (OSError, ValueError):
-                continue
-        return 0
-
-    return DecodeService(open_model, stamp)
+    return DecodeService(
+        lambda key: catalog.open_key(settings.checkpoints_dir(), key),
+        lambda key: catalog.key_stamp(settings.checkpoints_dir(), key),
+    )

@@ -28,8 +28,8 @@ Answer (server to client)::
     10      uint16    width
     12      uint8     channels
     13      3 bytes   0
-    16      bytes     pixels uint8, n*height*width*channels: of a code, those that the model saw;
-                      or the error, UTF-8
+    16      bytes     pixels uint8, n*height*width*channels, 16 MiB at most where n is not 1: of a
+                      code, those that the model saw; or the error, UTF-8
                       of a code, after the pixels padded with zeros to a multiple of 4:
     ...     float32   mu, as many as the model has latents
     ...     float32   standard deviations, as many
@@ -47,6 +47,8 @@ from numpy.typing import NDArray
 VERSION = 2
 MAX_ROWS = 512
 MAX_MESSAGE_BYTES = 1 << 20
+MAX_PIXEL_BYTES = 16 << 20
+"""Of an answer; one image may always be asked for."""
 LEAST_SIDE, MOST_SIDE = 16, 256
 """Pixels along a side of a drawing."""
 

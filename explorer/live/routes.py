@@ -7,6 +7,7 @@ so that a slow client or a slow model loses stale frames, never new ones.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -53,15 +54,18 @@ def image_route(original: Callable[[str, int], bytes]) -> BaseRoute:
     """
 
     def image(request: HttpRequest) -> Response:
+        model, number = request.path_params["model"], request.path_params["number"]
         try:
-            found = original(request.path_params["model"], request.path_params["number"])
+            if not re.fullmatch("[0-9]{1,9}", number):  # Python refuses to read endless ones
+                raise LookupError("that is no number of an image")
+            found = original(model, int(number))
         except LookupError as error:
             return Response(str(error), 404, media_type="text/plain")
         # No page of another origin may show the user's own pictures.
         headers = {"Cache-Control": "private", "Cross-Origin-Resource-Policy": "same-origin"}
         return Response(found, media_type="image/png", headers=headers)
 
-    return Route(IMAGE_PATH + "/{model}/{number:int}", image, name="live-image")
+    return Route(IMAGE_PATH + "/{model}/{number}", image, name="live-image")
 
 
 def same_origin(socket: WebSocket) -> bool:
@@ -151,8 +155,9 @@ async def answer(
     try:
         async with asyncio.timeout(seconds):
             if not service.is_open(request.model):
-                # Opening a model reads files: not on the event loop that serves everybody.
-                await asyncio.to_thread(service.model, request.model)
+                # Not on the event loop, nor in the threads that encode: they serve everybody.
+                loop = asyncio.get_running_loop()
+                await loop.run_in_executor(service.opening, service.model, request.model)
             if isinstance(request, protocol.Drawing):
                 code = await asyncio.to_thread(service.encode, request.model, request.ink)
                 return protocol.pack_code(request.id, code.seen, code.mu, code.sigma)

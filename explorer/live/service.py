@@ -11,7 +11,7 @@ import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from explorer.live.protocol import MAX_PIXEL_BYTES
 from explorer.uploads import UploadError, as_mnist
 from training import networks
 from training.checkpoint import Checkpoint, CheckpointError
@@ -85,7 +86,8 @@ class _Job:
 class DecodeService:
     """Draws latents of any model that ``open_model`` can open. Thread-safe.
 
-    ``stamp`` tells of a name what changes when its model does, which is then opened again.
+    ``stamp`` tells of a name what changes when its model does, which is then opened again; it may
+    raise CheckpointError, where there is no such model, so that nobody waits to be refused.
     """
 
     def __init__(
@@ -102,6 +104,8 @@ class DecodeService:
         self._jobs: list[_Job] = []
         self._changed = threading.Condition()
         self._closed = False
+        self.opening = ThreadPoolExecutor(1, "open")
+        """For callers that do not wait: opening a model reads files."""
         self._worker = threading.Thread(target=self._work, name="decode", daemon=True)
         self._worker.start()
 
@@ -111,7 +115,8 @@ class DecodeService:
         """Ask for z (n, d), with class weights (n, k) where the model is conditional.
 
         The future gives uint8 (n, height, width, channels); cancel it to withdraw the request.
-        Raises DecodeError for an unknown model or what the model does not take.
+        Raises DecodeError for an unknown model, what the model does not take, and more than
+        `MAX_PIXEL_BYTES` at once.
         """
         opened = self.model(model)
         card = opened.card
@@ -133,6 +138,11 @@ class DecodeService:
             raise DecodeError(f"{model} takes one class: it draws nothing between two")
         if not np.isfinite(z).all():
             raise DecodeError("z must be finite")
+        most = max(MAX_PIXEL_BYTES // math.prod(card.image_shape), 1)
+        if len(z) > most:
+            raise DecodeError(
+                f"{model} draws large images: ask for {most} images at once, not {len(z)}"
+            )
         tensor = torch.from_numpy(np.array(z, np.float32))
         condition = None if weights is None else torch.from_numpy(np.array(weights, np.float32))
         job = _Job(opened, tensor, condition)
@@ -170,12 +180,15 @@ class DecodeService:
         return code
 
     def is_open(self, name: str) -> bool:
-        """Whether ``name`` is loaded as it is now, so that `submit` returns at once."""
-        return self._at_hand(name, self._stamp(name)) is not None
+        """Whether ``name`` is loaded as it is now, so that `submit` returns at once.
+
+        Raises DecodeError where there is no such model.
+        """
+        return self._at_hand(name, self._stamped(name)) is not None
 
     def model(self, name: str) -> AnyModel:
         """The model called ``name``, opened and warmed up on first use and when it has changed."""
-        stamp = self._stamp(name)
+        stamp = self._stamped(name)
         if opened := self._at_hand(name, stamp):
             return opened
         with self._loading:
@@ -190,6 +203,12 @@ class DecodeService:
             opened = _warmed_up(for_live_decoding(opened))
             self._keep(name, _Open(opened, stamp, _size(opened)))
         return opened
+
+    def _stamped(self, name: str) -> Hashable:
+        try:
+            return self._stamp(name)
+        except CheckpointError as error:
+            raise DecodeError(f"unknown model: {error}") from error
 
     def _at_hand(self, name: str, stamp: Hashable) -> AnyModel | None:
         """The model, where it is open as it is now; it counts as used."""
@@ -215,6 +234,7 @@ class DecodeService:
             for job in self._jobs:
                 job.future.cancel()
             self._changed.notify()
+        self.opening.shutdown(wait=False, cancel_futures=True)
         self._worker.join()
 
     def _work(self) -> None:
@@ -260,8 +280,11 @@ class DecodeService:
                 batch[0].model, torch.cat(z), torch.cat(weights) if weights else None
             )
         except Exception as error:  # whatever it is, the other requests must still be drawn
-            for job in batch:
-                self._finish(job, error)
+            if len(batch) == 1:
+                self._finish(batch[0], error)
+                return
+            for job in batch:  # alone, so that only what cannot be drawn fails
+                self._draw([job])
             return
         start = 0
         for job, part in zip(batch, parts, strict=True):

@@ -77,6 +77,9 @@ def _begin(name: str) -> None:
     except OSError as error:
         st.session_state["umap_problem"] = f"UMAP cannot be started: {error}"
         return
+    except RuntimeError as error:
+        st.session_state["umap_problem"] = str(error)
+        return
     st.session_state.update(umap_job=job, umap_wish=wish)
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from playwright.sync_api import Page, expect
@@ -19,11 +20,13 @@ from tests.browser.conftest import (
     wait_shown,
 )
 from tests.browser.test_models import tile
-from tests.foreign import conditional, write
+from tests.foreign import conditional, gradients, write
 from training.onnx_files import open_any
 from training.watch import free_port
 
 TITLE = "Takes orders"
+SIDE = 700
+"""Pixels along a side of images of which one answer has 11, and four filmstrips 12."""
 
 
 @pytest.fixture
@@ -41,6 +44,25 @@ def brought(tmp_path: Path) -> Iterator[Server]:
     one.start()
     yield one
     one.stop()
+
+
+def test_images_too_large_for_one_answer_are_all_drawn(
+    page: Page, brought: Server, tmp_path: Path
+) -> None:
+    large = write(tmp_path / "large", gradients(SIDE), image_shape=[3, SIDE, SIDE])
+    page.goto(f"{brought.url}/sliders?model=large&z=0.5_-1_2_0")
+    canvas_of(page, "live-image")
+    films = page.locator("[data-testid^=filmstrip-]")
+    expect(films).to_have_count(4)
+    for row in range(4):
+        film = films.nth(row)
+        wait_painted(film)
+        axis = int((film.get_attribute("data-testid") or "").rpartition("-")[2])
+        edge = float(page.get_by_test_id(f"latent-slider-{axis}").get_attribute("max") or 0)
+        z = torch.tensor([[0.5, -1, 2, 0]] * 3)
+        z[:, axis] = torch.tensor([-edge, 0, edge])
+        drawn = (open_any(large).decode(z) * 255).round().permute(0, 2, 3, 1).numpy()
+        wait_shown(film, np.hstack(list(drawn)))
 
 
 def test_a_decoder_is_found_dragged_and_asked_for_a_class(

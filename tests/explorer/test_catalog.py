@@ -13,7 +13,7 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
-from explorer import catalog
+from explorer import catalog, links
 from tests.explorer.conftest import CGAN, VAE_Z2, VAE_Z5, conv_vae, make_card, make_checkpoint
 from training import checkpoint, networks
 from training.checkpoint import CheckpointError, Judged, Scores
@@ -107,17 +107,20 @@ def test_a_model_is_opened_as_it_was_after_an_epoch(replays: Path, model: str) -
     drawn = [found.open(model).decode(z, y)]
     for epoch in card.timeline:
         wanted = checkpoint.load(replays / model, epoch=epoch).decode(z, y)
-        for opened in (found.open(model, epoch=epoch), found.open_key(f"{model}@{epoch}")):
+        for opened in (
+            found.open(model, epoch=epoch),
+            catalog.open_key(replays, f"{model}@{epoch}"),
+        ):
             assert torch.equal(opened.decode(z, y), wanted)
         assert not any(torch.equal(wanted, other) for other in drawn)
         drawn.append(wanted)
-    assert torch.equal(found.open_key(model).decode(z, y), drawn[0])
+    assert torch.equal(catalog.open_key(replays, model).decode(z, y), drawn[0])
 
 
 @pytest.mark.parametrize("key", ["old-gan@3", "old-gan@99999", "tiny-cgan@1"])
 def test_an_epoch_that_was_not_kept_cannot_be_opened(replays: Path, key: str) -> None:
     with pytest.raises(CheckpointError, match="keeps no weights of epoch"):
-        catalog.scan(replays).open_key(key)
+        catalog.open_key(replays, key)
 
 
 @pytest.mark.parametrize(
@@ -148,14 +151,33 @@ def test_an_epoch_that_was_not_kept_cannot_be_opened(replays: Path, key: str) ->
 )
 def test_what_is_no_key_of_an_epoch_is_no_model(replays: Path, key: str) -> None:
     with pytest.raises(CheckpointError, match="no such model"):
-        catalog.scan(replays).open_key(key)
+        catalog.open_key(replays, key)
 
 
-def test_a_folder_may_be_called_like_an_epoch_of_another(replays: Path, tmp_path: Path) -> None:
+def test_a_folder_that_is_called_like_an_epoch_of_another_is_left_out(
+    replays: Path, tmp_path: Path
+) -> None:
     shutil.copytree(replays / "old-gan", tmp_path / "old")
     shutil.copytree(replays / "tiny-vae-z2", tmp_path / "old@1")
-    assert catalog.scan(tmp_path).open_key("old@1").card.family == "vae"
-    assert catalog.scan(tmp_path).open_key("old@2").card.family != "vae"
+    found = catalog.scan(tmp_path)
+    assert (list(found.cards), list(found.problems)) == (["old"], ["old@1"])
+    assert catalog.open_key(tmp_path, "old@1").card.family != "vae"
+
+
+@pytest.mark.parametrize("name", ["größe vae", "a#b", "two words", "-", "Z2_b.c", "é", "a" * 101])
+def test_a_folder_is_a_model_where_a_link_can_name_it(zoo: Path, tmp_path: Path, name: str) -> None:
+    shutil.copytree(zoo / "tiny-vae-z2", tmp_path / name)
+    found = catalog.scan(tmp_path)
+    assert list(found.cards or found.problems) == [name]
+    try:
+        links.KEYS["model"].read(name)
+    except ValueError:
+        assert "rename the folder" in found.problems[name]
+        assert not catalog.remedy(name, found.problems[name])  # it says so itself
+        with pytest.raises(CheckpointError, match="rename the folder"):
+            found.open(name)
+    else:
+        assert not found.problems
 
 
 def test_epochs_whose_weights_are_those_shipped_are_no_earlier_ones(replays: Path) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from explorer import gallery, resources
+from explorer import catalog, gallery, resources
 from explorer.gallery import open_gallery
 from explorer.pages import morph
 from tests.explorer.conftest import (
@@ -161,9 +161,8 @@ def test_ones_own_pictures_in_colour_are_shown(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_other_pictures_are_noticed(own_root: Path, dataset: str) -> None:
-    def stamp() -> list[tuple[str, float]]:
-        found = gallery.places(own_root, dataset)
-        return [(str(place), resources._changed(place)) for place in found]
+    def stamp() -> catalog.Stamp:
+        return catalog.stamp(*gallery.places(own_root, dataset))
 
     before = stamp()
     assert stamp() == before

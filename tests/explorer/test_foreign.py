@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 from collections.abc import Iterator
@@ -11,11 +12,12 @@ import numpy as np
 import pytest
 import torch
 
-from explorer import catalog
+from explorer import catalog, resources
+from explorer.live import app_service
 from explorer.live.service import PIECE_ROWS, SMALL_ROWS, DecodeError, DecodeService
 from explorer.morph import End, Morph
 from tests.explorer.conftest import Open, checked, floats, told, words
-from tests.foreign import SHAPE, D, conditional, write
+from tests.foreign import SHAPE, D, conditional, keras, weights, write
 from training.checkpoint import CheckpointError
 from training.onnx_files import Foreign, ForeignCard
 
@@ -112,6 +114,33 @@ def test_the_decode_service_takes_one_class_and_no_mixture(service: DecodeServic
         service.submit("orders", z, floats([[0.5, 0.5, 0]] * 3))
     with pytest.raises(DecodeError, match="wants 3 weights, not 0"):
         service.submit("orders", z)
+
+
+@pytest.mark.parametrize("how", ["replaced", "overwritten"])
+def test_a_decoder_that_has_changed_is_drawn_and_told_as_it_is_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    root, z = tmp_path / "checkpoints", np.ones((1, D), np.float32)
+    file = write(root / "mine") / "decoder.onnx"
+    monkeypatch.setenv("LATENT_CHECKPOINTS", str(root))
+    app_service.cache_clear()
+    live = app_service()
+    try:
+        before = live.submit("mine", z).result(timeout=60)
+        card = resources.models().cards["mine"]
+        other = keras(constants={"w": weights(seed=1)}).SerializeToString()
+        if how == "replaced":
+            (tmp_path / "other.onnx").write_bytes(other)
+            (tmp_path / "other.onnx").replace(file)
+        else:
+            file.write_bytes(other)
+        drawn = live.submit("mine", z).result(timeout=60)
+        assert not np.array_equal(drawn, before)
+        now = resources.models().cards["mine"]
+        assert now.weights_sha256 == hashlib.sha256(other).hexdigest() != card.weights_sha256
+    finally:
+        live.close()
+        app_service.cache_clear()
 
 
 def test_a_bad_decoder_is_refused_by_the_service(service: DecodeService) -> None:

@@ -18,11 +18,18 @@ from starlette.websockets import WebSocketDisconnect
 from explorer import catalog
 from explorer.live import protocol, service
 from explorer.live.protocol import Answer, Kind
-from explorer.live.routes import MAX_VIEWS, PLOTLY_PATH, SOCKET_PATH, answer_now, live_routes
+from explorer.live.routes import (
+    MAX_VIEWS,
+    PLOTLY_PATH,
+    SOCKET_PATH,
+    answer,
+    answer_now,
+    live_routes,
+)
 from explorer.live.service import DecodeService
 from tests.explorer.conftest import floats
 from tests.explorer.fakes import FakeCheckpoint, Fakes, numbered
-from training.checkpoint import Checkpoint, load
+from training.checkpoint import Checkpoint, CheckpointError, load
 
 HOME = {"origin": "http://testserver"}
 
@@ -311,6 +318,43 @@ def test_a_model_that_opens_slowly_stalls_nobody() -> None:
         assert greys(ask(patient, frame(2, "fast", start=77, view=2))) == [77]
         release.set()
         assert greys(receive(patient)) == [1]
+    decoding.close()
+
+
+def test_models_that_open_slowly_keep_no_drawing_and_no_refusal_waiting(zoo: Path) -> None:
+    release = threading.Event()
+
+    def open_model(name: str) -> Checkpoint:
+        if name != "tiny-vae-z5":
+            assert release.wait(60)
+            raise CheckpointError(name, "it is damaged")
+        return load(zoo / name)
+
+    def stamp(name: str) -> int:
+        if name == "nobody":
+            raise CheckpointError(name, "there is no such model")
+        return 0
+
+    decoding = DecodeService(open_model, stamp)
+    decoding.model("tiny-vae-z5")
+
+    async def ask_for(sent: bytes, seconds: float = 60) -> Answer:
+        request = protocol.unpack_request(sent)
+        return protocol.unpack_answer(await answer(decoding, request, seconds))
+
+    async def ask_all() -> tuple[Answer, Answer, list[Answer]]:
+        slow = [asyncio.create_task(ask_for(frame(i, f"slow-{i}"))) for i in range(64)]
+        await asyncio.sleep(0.1)  # all of them ask
+        try:
+            quick = await ask_for(drawn(100, "tiny-vae-z5"), 20), await ask_for(frame(1, "nobody"))
+        finally:
+            release.set()
+        return *quick, await asyncio.gather(*slow)
+
+    code, refusal, slow = asyncio.run(ask_all())
+    assert code.kind == Kind.CODE, code.message
+    assert refusal.message == "unknown model: nobody: there is no such model"
+    assert {one.message.partition(": ")[2].partition(": ")[2] for one in slow} == {"it is damaged"}
     decoding.close()
 
 

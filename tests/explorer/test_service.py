@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
@@ -11,8 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from onnx import helper
 from torch import Tensor, nn
 
+from explorer import resources
 from explorer.live import app_service
 from explorer.live import service as live
 from explorer.live.service import (
@@ -25,6 +28,7 @@ from explorer.live.service import (
 from explorer.uploads import as_mnist
 from tests.explorer.conftest import (
     GAN,
+    VAE_Z2,
     conv_vae,
     floats,
     make_card,
@@ -33,10 +37,12 @@ from tests.explorer.conftest import (
     make_replay,
 )
 from tests.explorer.fakes import SECONDS, FakeCheckpoint, Fakes, greys, numbered
-from training.checkpoint import Checkpoint, CheckpointError, load
+from tests.foreign import SHAPE, D, keras, write
+from training.checkpoint import Checkpoint, CheckpointError, inference_weights, load, save
 from training.networks import build
+from training.onnx_files import open_any
 from training.recipes import RECIPES
-from training.specs import ClassifierSpec, GANSpec, VAESpec
+from training.specs import ClassifierSpec, GANSpec, ImageShape, VAESpec
 
 PIECES = SMALL_ROWS // PIECE_ROWS + 1
 LARGE = PIECES * PIECE_ROWS
@@ -58,7 +64,7 @@ def replayed(replays: Path) -> Iterator[DecodeService]:
     """A service over tiny models that have a timeline."""
     from explorer import catalog
 
-    made = DecodeService(catalog.scan(replays).open_key)
+    made = DecodeService(functools.partial(catalog.open_key, replays))
     yield made
     made.close()
 
@@ -142,6 +148,18 @@ def test_small_requests_never_starve_a_large_one(fakes: Fakes) -> None:
 def test_latents_of_another_length_are_refused(fakes: Fakes, d: int) -> None:
     with pytest.raises(DecodeError, match=f"wants 2 latents in a row, not {d}"):
         fakes.service.submit("one", np.zeros((1, d), np.float32))
+
+
+@pytest.mark.parametrize(("shape", "most"), [((3, 512, 512), 21), ((1, 1024, 512), 32)])
+def test_an_answer_of_too_many_pixels_is_refused(shape: ImageShape, most: int) -> None:
+    card = make_card("wide", conv_vae(2, (1,), 1, shape))
+    service = DecodeService(lambda name: Checkpoint(Path(name), card, build(card.recipe.network)))
+    try:
+        assert len(service.submit("wide", numbered(most)).result(timeout=SECONDS)) == most
+        with pytest.raises(DecodeError, match=f"ask for {most} images at once, not {most + 1}"):
+            service.submit("wide", numbered(most + 1))
+    finally:
+        service.close()
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -301,6 +319,30 @@ def test_a_failure_reaches_its_batch_and_nobody_else(fakes: Fakes, failure: Exce
     assert greys(good[1]) == list(range(20))
     fakes.models["two"].failure = None
     assert greys(fakes.submit("two", 2)) == [0, 1]
+
+
+def test_a_latent_that_cannot_be_drawn_fails_nobody_it_shares_a_batch_with(tmp_path: Path) -> None:
+    infinite = [  # less itself: NaN, where the latent was so far away
+        helper.make_node("Sub", ["m", "m"], ["none"]),
+        helper.make_node("Reshape", ["none", "shape"], ["nothing"]),
+        helper.make_node("Add", ["h", "nothing"], ["image"]),
+    ]
+    write(tmp_path / "mine", keras(infinite))
+    service = DecodeService(lambda name: open_any(tmp_path / name))
+    service.model("mine")
+    try:
+        busy = service.submit("mine", np.zeros((500, D), np.float32))
+        one, far, other = (
+            service.submit("mine", np.full((1, D), value, np.float32)) for value in (0, 3e38, 0)
+        )
+        with pytest.raises(ValueError, match="NaN or infinity"):
+            far.result(timeout=SECONDS)
+        grey = np.full((1, *SHAPE[1:], SHAPE[0]), 128)  # of the middle of [-1, 1]
+        for future in (one, other):
+            np.testing.assert_array_equal(future.result(timeout=SECONDS), grey)
+        assert len(busy.result(timeout=SECONDS)) == 500
+    finally:
+        service.close()
 
 
 def test_a_cancelled_request_is_never_drawn(fakes: Fakes) -> None:
@@ -530,20 +572,72 @@ def test_an_epoch_that_is_not_there_is_refused_in_words(replayed: DecodeService,
     assert not replayed.is_open(key)
 
 
-def test_an_epoch_is_opened_anew_when_its_model_has_changed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def of_the_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[DecodeService]:
+    """The app's service, on an empty folder of checkpoints."""
     monkeypatch.setenv("LATENT_CHECKPOINTS", str(tmp_path))
     app_service.cache_clear()
-    service, z = app_service(), np.ones((1, 6), np.float32)
-    try:
-        make_replay(tmp_path / "gan", GAN)
-        first = service.submit("gan@1", z).result(timeout=SECONDS)
-        assert service.is_open("gan@1")
-        make_replay(tmp_path / "gan", replace(GAN, latent_dim=7))
-        assert not service.is_open("gan@1")
-        z = np.ones((1, 7), np.float32)
-        assert not np.array_equal(service.submit("gan@1", z).result(timeout=SECONDS), first)
-    finally:
-        service.close()
-        app_service.cache_clear()
+    yield app_service()
+    app_service().close()
+    app_service.cache_clear()
+
+
+def test_an_epoch_is_opened_anew_when_its_model_has_changed(
+    of_the_app: DecodeService, tmp_path: Path
+) -> None:
+    z = np.ones((1, 6), np.float32)
+    make_replay(tmp_path / "gan", GAN)
+    first = of_the_app.submit("gan@1", z).result(timeout=SECONDS)
+    assert of_the_app.is_open("gan@1")
+    make_replay(tmp_path / "gan", replace(GAN, latent_dim=7))
+    assert not of_the_app.is_open("gan@1")
+    z = np.ones((1, 7), np.float32)
+    assert not np.array_equal(of_the_app.submit("gan@1", z).result(timeout=SECONDS), first)
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ("nobody", "no such model"),
+        ("nobody@1", "no such model"),
+        ("", "no such model"),
+        ("..", "no such model"),
+        ("../checkpoints", "no such model"),
+        ("gan\0", "no such model"),
+        ("n" * 255, "no such model"),
+        ("judge", "no such model"),
+        ("gan@3", "keeps no weights of epoch 3"),
+        ("cut", r"weights\.safetensors is truncated"),
+        ("cut@1", r"weights\.safetensors is truncated"),
+    ],
+)
+def test_what_the_app_cannot_open_is_refused_with_the_reason(
+    of_the_app: DecodeService, tmp_path: Path, key: str, words: str
+) -> None:
+    for name in ("gan", "cut"):
+        make_replay(tmp_path / name, GAN)
+    (tmp_path / "cut" / "weights.safetensors").write_bytes(b"")
+    spec = ClassifierSpec(channels=(4,))
+    history = {"train": {"total": [1.0]}, "test": {"total": [1.0]}}
+    weights = inference_weights(build(spec))
+    save(tmp_path / "judge", make_card("judge", spec), weights, history, {}, b"")
+    with pytest.raises(DecodeError, match=f"unknown model: .*{words}"):
+        of_the_app.submit(key, np.zeros((1, 6), np.float32))
+
+
+def test_weights_that_go_bad_and_are_mended_are_looked_at_again(
+    of_the_app: DecodeService, tmp_path: Path
+) -> None:
+    make_checkpoint(tmp_path / "vae", VAE_Z2)
+    weights = tmp_path / "vae" / "weights.safetensors"
+    whole = weights.read_bytes()
+    first = of_the_app.submit("vae", numbered(1)).result(timeout=SECONDS)
+    assert list(resources.models().cards) == ["vae"]
+    weights.write_bytes(whole[:-1])
+    with pytest.raises(DecodeError, match=r"unknown model: vae: weights.* is truncated"):
+        of_the_app.submit("vae", numbered(1))
+    assert "truncated" in resources.models().problems["vae"]
+    weights.write_bytes(whole)
+    again = of_the_app.submit("vae", numbered(1)).result(timeout=SECONDS)
+    np.testing.assert_array_equal(again, first)
+    assert list(resources.models().cards) == ["vae"]

@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 from explorer import resources
 from explorer.pages import umap_panel
-from explorer.umap_job import Job
+from explorer.umap_job import MOST_JOBS, Job
 from tests.explorer.conftest import Open, checked, told, words
 from tests.training.children import wait_for
 
@@ -60,6 +60,25 @@ def test_a_cancelled_job_ends() -> None:
     assert job.progress() == 0
     job.cancel()
     assert job.process.poll() is not None
+
+
+def test_only_so_many_are_laid_out_at_once(open_app: Open, zoo: Path, mnist_root: Path) -> None:
+    open_page = functools.partial(open_app, checkpoints=zoo, data=mnist_root)
+    app = open_page("map", model="tiny-vae-z5", plane="umap")
+    codes = RNG.normal(size=(20_000, 20)).astype(np.float32)
+    jobs = [Job(codes, 15, 0.1) for _ in range(MOST_JOBS)]
+    try:
+        press(app, "Compute")
+        assert "2 layouts are being computed" in words(app)
+        assert "Cancel" not in [one.label for one in app.button]
+        jobs[0].cancel()
+        press(app, "Compute")
+        with pytest.raises(RuntimeError, match="try again in a minute"):
+            Job(codes, 15, 0.1)
+        press(app, "Cancel")
+    finally:
+        for job in jobs:
+            job.cancel()
 
 
 class Fake:

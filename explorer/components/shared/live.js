@@ -6,6 +6,7 @@
 
 const PROTOCOL_VERSION = 2;
 const HEADER_BYTES = 16;
+const MAX_PIXEL_BYTES = 16 << 20; // of an answer
 const What = { DECODE: 0, ENCODE: 1 };
 const Kind = { PIXELS: 0, ERROR: 1, REPLACED: 2, CODE: 3 };
 const RETRY_MS = [250, 500, 1000, 2000];
@@ -33,6 +34,18 @@ function packRequest(id, view, { model, z, n, d, weights, k, ink }) {
   else new Float32Array(buffer, start, n * d).set(z);
   if (k) new Float32Array(buffer, start + 4 * n * d, n * k).set(weights);
   return buffer;
+}
+
+function rowsOfRequest({ model, z, n, d, weights, k }, first, end) {
+  const last = Math.min(end, n);
+  return {
+    model,
+    z: z.subarray(first * d, last * d),
+    n: last - first,
+    d,
+    weights: weights?.subarray(first * k, last * k),
+    k,
+  };
 }
 
 function unpackAnswer(buffer) {
@@ -153,10 +166,13 @@ class Fallback {
   }
 }
 
-/* What one canvas, or one set of canvases, wants to show. At most one request is in flight; while
- * it is, only the newest wish is kept. `tell` takes what is wrong with the last one, or "". */
+/* What one canvas, or one set of canvases, wants to show: images of this shape. At most one request
+ * is in flight; while it is, only the newest wish is kept. `tell` takes what is wrong with the last
+ * one, or "". */
 class View {
-  constructor(channel, fallback, onAnswer, tell) {
+  constructor(channel, fallback, shape, onAnswer, tell) {
+    const bytes = shape.reduce((product, size) => product * size, 1);
+    this.most = Math.max(Math.floor(MAX_PIXEL_BYTES / bytes), 1);
     this.channel = channel;
     this.fallback = fallback;
     this.onAnswer = onAnswer;
@@ -180,13 +196,27 @@ class View {
     this.wish = null;
     this.busy = true;
     const slow = setTimeout(() => this.tell(SLOW), SLOW_MS);
-    const answer = await road.ask(this.id, request);
+    const answer = await this.ask(road, request);
     clearTimeout(slow);
     this.busy = false;
     this.tell(answer?.message ?? "");
     if (answer === null) this.wish ??= request;
     else if (answer.kind === Kind.PIXELS || answer.kind === Kind.CODE) this.onAnswer(answer, request);
     this.pump();
+  }
+
+  /* The answer to a request; where the server gives no such large one, put together from several. */
+  async ask(road, request) {
+    if (request.n <= this.most) return road.ask(this.id, request);
+    const parts = [];
+    for (let first = 0; first < request.n; first += this.most) {
+      if (first && this.wish) return { kind: Kind.REPLACED };
+      const part = await road.ask(this.id, rowsOfRequest(request, first, first + this.most));
+      if (part?.kind !== Kind.PIXELS) return part;
+      parts.push(part);
+    }
+    const pixels = new Uint8Array(await new Blob(parts.map((part) => part.pixels)).arrayBuffer());
+    return { ...parts[0], n: request.n, pixels };
   }
 
   close() {
@@ -300,7 +330,8 @@ function instances(build) {
         root: parentElement.querySelector(".latent"),
         tell: (problem) => status.tell(component, problem),
         newView: (onAnswer) => {
-          const view = new View(channel, fallback, onAnswer, (problem) => status.tell(view, problem));
+          const view = new View(channel, fallback, data.shape, onAnswer, (problem) =>
+            status.tell(view, problem));
           views.push(view);
           return view;
         },
