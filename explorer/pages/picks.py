@@ -6,7 +6,7 @@ import numpy as np
 import streamlit as st
 import torch
 
-from explorer import links, resources
+from explorer import catalog, links, resources
 from explorer.components.thumbnails import thumbnails
 from explorer.gallery import Gallery
 from explorer.pages import parts
@@ -71,7 +71,7 @@ def _choices(side: str, name: str, card: AnyCard, images: Gallery) -> None:
     label = st.segmented_control(
         "Gallery, filtered by class",
         range(len(images.data.classes)),
-        format_func=lambda c: images.data.classes[c],
+        format_func=lambda c: catalog.plain(images.data.classes[c]),
         default=0,
         required=True,
         key=f"class_{side}",
