@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from streamlit.testing.v1 import AppTest
 
-from explorer import latent, links, resources
+from explorer import latent, links, live, resources
 from explorer.gallery import Gallery
 from explorer.live import protocol
 from explorer.pages import absent
@@ -671,6 +671,8 @@ def test_where_no_socket_opens_pictures_come_through_streamlit(open_page: Open, 
     wanted = load(zoo / "tiny-vae-z2").decode(torch.from_numpy(z))[0, 0].numpy() * 255
     assert answer.id == 4
     assert np.abs(answer.pixels[0, :, :, 0] - wanted).max() <= 0.51
+    live.app_service().close()  # the answer is there: no other run decodes it again
+    assert told(checked(app.run()), "slider_picture_tiny-vae-z2")["reply"] == reply
 
 
 def test_a_hostile_checkpoint_brings_no_markup(open_page: Open, zoo: Path, tmp_path: Path) -> None:
