@@ -32,6 +32,8 @@ FILES = ("card.json", "weights.safetensors", DECODER)
 """Files of a folder that make it the model that it is."""
 ELBO_PARTS = {"test/reconstruction", "test/kl"}
 """The parts of a VAE's negative ELBO."""
+ADDRESS = r"https?://|www\.|[\w.+-]@[\w-]"
+"""What is in every address that Markdown would make a link of."""
 
 Stamp = tuple[tuple[str, int, int], ...]
 """Paths with size and time of change: what is kept of files is kept under it."""
@@ -238,8 +240,19 @@ def remedy(name: str, problem: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Text from a card for use in Markdown: no link, image or HTML of a stranger's."""
-    return re.sub(r"([\\`*_\[\]<>#!$:~|])", r"\\\1", " ".join(text.split()))
+    """Text from a card for use in Markdown: no link, image or HTML of a stranger's.
+
+    An address becomes code: Markdown makes a link of any other, escaped or not, and code can be
+    copied as it is.
+    """
+    return re.sub(r"[^\s\\`\[\]<>|]+|[\\`\[\]<>|]", _plain, " ".join(text.split()))
+
+
+def _plain(part: re.Match[str]) -> str:
+    """A part of a text, whole where it has an address: none reaches beyond what ends a part."""
+    if re.search(ADDRESS, part[0], re.IGNORECASE):
+        return f"`{part[0]}`"
+    return re.sub(r"([\\`*_\[\]<>#!$:~|])", r"\\\1", part[0])
 
 
 def describe(card: AnyCard) -> str:

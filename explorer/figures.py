@@ -130,7 +130,7 @@ def loss_curves(
 
 def _curve(name: str, values: Sequence[float], i: int, colours: Sequence[str]) -> Scatter:
     return Scatter(
-        name=name,
+        name=html.escape(name),
         x=list(range(1, len(values) + 1)),
         y=list(values),
         mode="lines+markers",
@@ -248,7 +248,7 @@ def by_epoch(values: Mapping[str, Sequence[float]], unit: str, colours: Sequence
     """What was measured after every epoch, from 1, a curve for each name."""
     chart = blank("epoch", unit)
     for i, (name, measured) in enumerate(values.items()):
-        chart.add_trace(_curve(html.escape(name), measured, i, colours))
+        chart.add_trace(_curve(name, measured, i, colours))
     return chart
 
 
@@ -261,7 +261,7 @@ def bars(
         heights, deviations = zip(*values.values(), strict=True) if values else ((), ())
         chart.add_trace(
             Bar(
-                name=group,
+                name=html.escape(group),
                 x=list(values),
                 y=list(heights),
                 error_y={"type": "data", "array": list(deviations)},

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from training.data import MNIST_SHAPE
-from training.pictures import ImageShape, prepared
+from training.pictures import ImageShape, eight_bits, prepared
 
 MAX_BYTES = 2 << 20
 MAX_PIXELS = 16_000_000
@@ -97,7 +97,7 @@ def _opened(blob: bytes, make: Callable[[Image.Image], Made]) -> Made:
 
 def _grey(image: Image.Image) -> Image.Image:
     """Upright, with transparent parts on white, as 8-bit grey."""
-    rgba = ImageOps.exif_transpose(image).convert("RGBA")
+    rgba = eight_bits(ImageOps.exif_transpose(image)).convert("RGBA")
     white = Image.new("RGBA", rgba.size, "white")
     return Image.alpha_composite(white, rgba).convert("L")
 

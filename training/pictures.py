@@ -93,12 +93,12 @@ def prepared(image: Image.Image, image_shape: ImageShape) -> NDArray[np.uint8]:
     """
     channels, height, width = image_shape
     ImageOps.exif_transpose(image, in_place=True)
-    plain = _on_white(_eight_bits(image)).convert("L" if channels == 1 else "RGB")
+    plain = _on_white(eight_bits(image)).convert("L" if channels == 1 else "RGB")
     pixels = np.asarray(_fit(plain, width, height))
     return pixels.reshape(height, width, channels).transpose(2, 0, 1)
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
+def eight_bits(image: Image.Image) -> Image.Image:
     """16-bit grey scaled down: Pillow would cut it off at 255."""
     if image.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))

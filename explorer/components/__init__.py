@@ -61,13 +61,20 @@ def declare(name: str, *, isolate_styles: bool = True) -> Callable[..., Any]:
 
 
 def _reply(key: str) -> dict[str, str] | None:
-    """Answer to a frame that came as component state because no socket could be opened."""
+    """Answer to a frame that came as component state because no socket could be opened.
+
+    Kept, as every run of the page tells it again.
+    """
     ask = st.session_state.get(key, {}).get("ask")
     if not isinstance(ask, str):
         return None
     from explorer.resources import decode_service
 
-    return {"ask": ask, "answer": encode(answer_now(decode_service(), base64.b64decode(ask)))}
+    kept = st.session_state.get(f"reply_{key}")
+    if kept is None or kept["ask"] != ask:
+        answer = answer_now(decode_service(), base64.b64decode(ask))
+        kept = st.session_state[f"reply_{key}"] = {"ask": ask, "answer": encode(answer)}
+    return kept
 
 
 def encode(data: bytes | NDArray[Any]) -> str:

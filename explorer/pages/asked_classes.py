@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
-from explorer import latent, pictures, sizes, state
+from explorer import catalog, latent, pictures, sizes, state
 from explorer.components.picture import Slot, picture
 from explorer.components.strip import strip
 from explorer.pages import parts
@@ -31,7 +31,8 @@ def typed(name: str, card: AnyCard, data: dict) -> None:
     )
     known = [character for character in text if character in card.classes]
     if len(known) < len(text):
-        st.warning(f"Only {', '.join(card.classes)} can be drawn; the rest is left out.")
+        drawable = catalog.plain(", ".join(card.classes))
+        st.warning(f"Only {drawable} can be drawn; the rest is left out.")
     if not known:
         return
     labels = [card.classes.index(character) for character in known]
@@ -56,13 +57,14 @@ def typed(name: str, card: AnyCard, data: dict) -> None:
 def between(name: str, card: AnyCard, data: dict) -> None:
     """From one class to another, by mixing the condition itself."""
     words = words_of(card)
+    names = [catalog.plain(one) for one in card.classes]
     st.subheader(words.between)
     for key, label in (("from", "From"), ("to", "To")):
         st.session_state[key] = min(st.session_state[key], card.num_classes - 1)
         st.segmented_control(
             label,
             range(card.num_classes),
-            format_func=lambda c: card.classes[c],
+            format_func=names.__getitem__,
             key=key,
             required=True,
             persist_state="session",
@@ -80,6 +82,6 @@ def between(name: str, card: AnyCard, data: dict) -> None:
         settled=lambda at: st.session_state.update(at=round(float(np.clip(at, 0, 1)), 3)),
     )
     st.caption(
-        f"The condition itself is interpolated: from 100 % {card.classes[a]} to 100 % "
-        f"{card.classes[b]}, in the same {words.style}."
+        f"The condition itself is interpolated: from 100 % {names[a]} to 100 % "
+        f"{names[b]}, in the same {words.style}."
     )

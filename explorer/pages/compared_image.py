@@ -17,6 +17,8 @@ from training.onnx_files import AnyCard
 
 WIDTH = 200
 """CSS pixels of a picture."""
+NUMBER = "compared_number"
+"""The field for the number of the image, which keeps the focus from one image to the next."""
 HOW = (
     "Point at a map: every model shows what it makes of the image under the pointer. A model with "
     "an encoder reconstructs it; one without draws the most alike of "
@@ -51,15 +53,15 @@ def _original(name: str, card: AnyCard, images: Gallery, selected: int) -> None:
         selected=selected,
         width=WIDTH,
     )
-    key = f"image_{selected}"
+    if st.session_state.get(NUMBER) != selected:  # what is typed meanwhile stays
+        st.session_state[NUMBER] = selected
     st.number_input(
         "Number of the image",
         0,
         len(labels) - 1,
-        selected,
-        key=key,
+        key=NUMBER,
         on_change=_take_number,
-        args=(images.source, key),
+        args=(images.source,),
     )
     st.button("At random", on_click=_at_random, args=(images,), icon=":material/casino:")
 
@@ -74,8 +76,8 @@ def _select(source: str, index: int) -> None:
     st.session_state["selected"] = f"{source}-{index}"
 
 
-def _take_number(source: str, key: str) -> None:
-    _select(source, st.session_state[key])
+def _take_number(source: str) -> None:
+    _select(source, st.session_state[NUMBER])
 
 
 def _at_random(images: Gallery) -> None:

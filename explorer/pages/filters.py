@@ -53,7 +53,7 @@ def _pills(facet: str, options: list[str]) -> list[str]:
             title,
             options,
             selection_mode="multi",
-            format_func=tiles.FACETS[facet].word,
+            format_func=lambda value: catalog.plain(tiles.FACETS[facet].word(value)),
             key=facet,
             persist_state="session",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Mapping, Sequence
 
 from plotly.graph_objects import Bar, Figure, Scatter
@@ -39,7 +40,7 @@ def curves(x: str, y: str, lines: Mapping[str, tuple[Sequence[float], Sequence[f
     for i, (name, (across, up)) in enumerate(lines.items()):
         chart.add_trace(
             Scatter(
-                name=name,
+                name=html.escape(name),
                 x=list(across),
                 y=list(up),
                 mode="lines+markers",
@@ -58,7 +59,7 @@ def several(
     for i, (group, values) in enumerate(groups.items()):
         chart.add_trace(
             Bar(
-                name=group,
+                name=html.escape(group),
                 x=list(values),
                 y=list(values.values()),
                 error_y={"type": "data", "array": [0.0] * len(values), "visible": False},

@@ -65,7 +65,7 @@ def choose(images: Gallery, *, draws: bool = False) -> int:
             label = st.segmented_control(
                 "Class",
                 range(len(classes)),
-                format_func=classes.__getitem__,
+                format_func=lambda c: catalog.plain(classes[c]),
                 default=0,
                 required=True,
                 key="lesson_class",

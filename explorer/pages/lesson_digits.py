@@ -71,7 +71,7 @@ def _sheets(cast: dict[str, Card]) -> Exhibit:
             f"{digits.SHEET} different"
         )
         shown[caption] = samples.sheet(samples.drawn(name))
-        parts.picture(column, pictures.enlarge(shown[caption], 2), caption, catalog.plain(caption))
+        parts.picture(column, pictures.enlarge(shown[caption], 2), caption, caption)
     samples.about_deeper()
     finding = None
     if set(digits.CAST) <= cast.keys():

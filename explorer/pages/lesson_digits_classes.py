@@ -6,7 +6,7 @@ import numpy as np
 import streamlit as st
 from torch import Tensor
 
-from explorer import catalog, compare, figures, pictures
+from explorer import compare, figures, pictures
 from explorer.lessons import Exhibit, Finding, digits
 from explorer.lessons.digits import Measured
 from explorer.pages import lesson_digits_samples as samples
@@ -25,7 +25,7 @@ def show(cast: dict[str, Card]) -> Exhibit:
         seen = samples.read(name, n).logits[: digits.COLUMNS].argmax(1).tolist()
         caption = f"{title}: read as {' '.join(map(str, seen))}"
         shown[caption] = pictures.row(samples.drawn(name)[: digits.COLUMNS], 1)
-        parts.picture(st, pictures.enlarge(shown[caption], 2), caption, catalog.plain(caption))
+        parts.picture(st, pictures.enlarge(shown[caption], 2), caption, caption)
     bars(measured, n)
     rows = [
         {"pictures of": of, **one.spread(), **one.marks("coverage")} for of, one in measured.items()

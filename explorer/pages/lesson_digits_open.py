@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from explorer import catalog, compare, pictures
+from explorer import compare, pictures
 from explorer.lessons import Exhibit, digits
 from explorer.lessons.digits import Measured
 from explorer.pages import lesson_digits_classes as classes
@@ -50,7 +50,7 @@ def show() -> Exhibit | None:
         rows.append(_row(title, measured[title], different))
         caption = f"{title}: {different:,} of {n:,} different"
         shown[caption] = samples.sheet(samples.drawn(name))
-        parts.picture(column, pictures.enlarge(shown[caption], 2), caption, catalog.plain(caption))
+        parts.picture(column, pictures.enlarge(shown[caption], 2), caption, caption)
     measured[samples.REAL] = classes.of_real(n)
     different = samples.different(samples.real(n, n), near)
     rows.append(_row(samples.REAL, measured[samples.REAL], different))

@@ -106,13 +106,14 @@ def picture(
     caption: str | None = None,
     width: Literal["content", "stretch"] = "content",
 ) -> None:
-    """An image (H, W, C), or a PNG, which the page itself holds.
+    """An image (H, W, C), or a PNG, which the page itself holds; its caption is plain text.
 
     Streamlit would lend it a file of its own, which is gone, should the page be drawn again before
     the browser has fetched it: a broken picture and an error in the console.
     """
     blob = image if isinstance(image, bytes) else pictures.png(image)
-    where.image(pictures.inside(blob), caption, alt=alt, width=width)
+    words = catalog.plain(caption) if caption else None
+    where.image(pictures.inside(blob), words, alt=alt, width=width)
 
 
 def kind(card: AnyCard) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import streamlit as st
+import torch
 
 from explorer import latent, links, resources
 from explorer.gallery import Gallery
@@ -29,13 +30,31 @@ class Pick:
     """The class asked for, of a conditional model."""
 
 
+@dataclass(frozen=True)
+class Upload:
+    """A picture that was uploaded for one end of a morph."""
+
+    pixels: Pixels
+    """The picture as the model saw it (H, W, C)."""
+    model: str
+    """Name of the model that encoded it."""
+    reference: str
+    """Its code: while the end is this one, the picture is shown."""
+
+
 def pick(side: str, reference: str) -> None:
     """Have one end of the morph be what a reference names."""
     st.session_state[side] = reference
 
 
 def resolve(side: str, name: str, card: AnyCard, images: Gallery) -> Pick:
-    """The image that a reference names, or the gallery's first with a word why."""
+    """The image that a reference names, or the gallery's first with a word why.
+
+    An uploaded picture that another model encoded is encoded anew.
+    """
+    upload = _uploaded(side, card)
+    if upload and upload.model != name:
+        take(side, name, upload.pixels)
     reference = st.session_state[side]
     kind, _, rest = reference.partition("-")
     mu = resources.codes(name)[0]
@@ -44,7 +63,7 @@ def resolve(side: str, name: str, card: AnyCard, images: Gallery) -> Pick:
     if kind == "code":
         z = np.array(links.read_floats(rest), np.float32)
         if len(z) == card.latent_dim:
-            return Pick(reference, z, _uploaded(side, card))
+            return Pick(reference, z, upload.pixels if upload else None)
     if kind == "test":
         atlas = resources.checkpoint(name).atlas()
         if int(rest) < len(atlas.get("mu", ())):
@@ -55,9 +74,20 @@ def resolve(side: str, name: str, card: AnyCard, images: Gallery) -> Pick:
     return Pick(f"{images.source}-0", mu[0], images.pixels(0))
 
 
-def _uploaded(side: str, card: AnyCard) -> Pixels | None:
-    """The picture that was uploaded for a side, unless for a model of other images."""
-    picture = st.session_state.get(f"upload_{side}")
+def take(side: str, name: str, picture: Pixels) -> None:
+    """Encode an uploaded picture (H, W, C), and have one end of the morph be its code."""
+    x = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255
+    mu, _ = resources.checkpoint(name).encode(x)
+    z = mu[0].clamp(-links.LIMIT, links.LIMIT).tolist()
+    upload = Upload(picture, name, f"code-{links.write_floats(z)}")
+    st.session_state[f"upload_{side}"] = upload
+    pick(side, upload.reference)
+
+
+def _uploaded(side: str, card: AnyCard) -> Upload | None:
+    """What was uploaded for a side, while it is chosen, unless for a model of other images."""
+    found: Upload | None = st.session_state.get(f"upload_{side}")
     channels, height, width = card.image_shape
-    fits = picture is not None and picture.shape == (height, width, channels)
-    return picture if fits else None
+    if found is None or found.reference != st.session_state[side]:
+        return None
+    return found if found.pixels.shape == (height, width, channels) else None

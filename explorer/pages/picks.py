@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import streamlit as st
-import torch
 
-from explorer import links, resources
+from explorer import catalog, resources
 from explorer.components.thumbnails import thumbnails
 from explorer.gallery import Gallery
 from explorer.pages import parts
-from explorer.pages.picked import SIDES, Pick, pick, resolve
+from explorer.pages.picked import SIDES, Pick, pick, resolve, take
 from explorer.pictures import reduced
 from explorer.uploads import UploadError, read_for
 from training.onnx_files import AnyCard
@@ -71,7 +70,7 @@ def _choices(side: str, name: str, card: AnyCard, images: Gallery) -> None:
     label = st.segmented_control(
         "Gallery, filtered by class",
         range(len(images.data.classes)),
-        format_func=lambda c: images.data.classes[c],
+        format_func=lambda c: catalog.plain(images.data.classes[c]),
         default=0,
         required=True,
         key=f"class_{side}",
@@ -107,13 +106,9 @@ def _pick_upload(side: str, name: str) -> None:
     st.session_state[f"upload_problem_{side}"] = None
     if file is None:
         return
-    opened = resources.checkpoint(name)
     try:
-        picture = read_for(file.getvalue(), opened.card.image_shape)
+        picture = read_for(file.getvalue(), resources.checkpoint(name).card.image_shape)
     except UploadError as error:
         st.session_state[f"upload_problem_{side}"] = str(error)
-        return
-    mu, _ = opened.encode(torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255)
-    st.session_state[f"upload_{side}"] = picture
-    z = mu[0].clamp(-links.LIMIT, links.LIMIT).tolist()
-    pick(side, f"code-{links.write_floats(z)}")
+    else:
+        take(side, name, picture)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from explorer import latent
+from explorer import catalog, latent
 from explorer.pages.picked import SIDES, Pick, pick
 from training.onnx_files import AnyCard
 
@@ -33,7 +33,7 @@ def choose(card: AnyCard) -> tuple[Pick, Pick]:
                 label = st.segmented_control(
                     "Class",
                     classes,
-                    format_func=lambda c: card.classes[c],
+                    format_func=lambda c: catalog.plain(card.classes[c]),
                     key=key,
                     required=True,
                     persist_state="session",

@@ -87,7 +87,8 @@ def _choose(systems: list[Row]) -> Row:
     asked = st.session_state["row"]
     if asked not in by_name:
         if asked:
-            st.warning(f"There is no system {asked!r} in this report; this is another one.")
+            said = catalog.plain(repr(asked))
+            st.warning(f"There is no system {said} in this report; this is another one.")
         first = max(systems, key=lambda row: (row.shipped, row.card is not None))
         st.session_state["row"] = first.recipe.name
     st.selectbox(

@@ -79,7 +79,7 @@ def choose_model(found: catalog.Catalog) -> None:
     asked = st.session_state["model"]
     if asked not in found.cards:
         if asked:
-            st.warning(f"There is no model {asked!r} here; this is another one.")
+            st.warning(f"There is no model {catalog.plain(repr(asked))} here; this is another one.")
         st.session_state["model"] = next(iter(found.cards))
     with st.sidebar:
         st.selectbox(

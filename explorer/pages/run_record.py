@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from datetime import UTC, datetime
 from itertools import cycle
 from pathlib import Path
@@ -96,7 +97,7 @@ def _running_curves(run: Running) -> dict[str, Figure]:
             seen, values = zip(*run.losses[name], strict=True)
             line = {"color": colours[i % len(colours)], "dash": DASHES[i % len(DASHES)]}
             mark = {"symbol": figures.SYMBOLS[i % len(figures.SYMBOLS)], "maxdisplayed": 12}
-            label = figures.part(name).title
+            label = html.escape(figures.part(name).title)
             chart.add_trace(Scatter(name=label, x=seen, y=values, line=line, marker=mark))
             chart.data[-1].mode = "lines+markers"
         charts[title] = chart

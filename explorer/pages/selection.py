@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import streamlit as st
 
-from explorer import gallery, latent, pictures, resources
+from explorer import catalog, gallery, latent, pictures, resources
 from explorer.layout import Layout
 from explorer.pages import parts
 from training.onnx_files import AnyCard
@@ -60,7 +60,8 @@ def show(shown: Shown, selected: int, near: np.ndarray) -> None:
 def _show_image(shown: Shown, selected: int, near: np.ndarray) -> None:
     """A real image beside its reconstruction, and its nearest neighbours."""
     code, labels = shown.layout.codes[selected], shown.layout.labels
-    st.markdown(f"**Selected**: a real {shown.classes[labels[selected]]}{_place(shown, selected)}.")
+    named = catalog.plain(shown.classes[labels[selected]])
+    st.markdown(f"**Selected**: a real {named}{_place(shown, selected)}.")
     left, right = st.columns(2)
     if shown.images:
         parts.show(left, shown.images.pixels(selected), "original", "selected-original")
@@ -117,11 +118,9 @@ def _place(shown: Shown, selected: int) -> str:
 
 def _show_sample(shown: Shown, selected: int, near: np.ndarray) -> None:
     """A sample, and those that look most like it to the judge."""
-    laid_out = shown.layout
-    asked = (
-        "" if laid_out.asked is None else f", asked for {shown.classes[laid_out.asked[selected]]}"
-    )
-    read = shown.classes[laid_out.labels[selected]]
+    laid_out, names = shown.layout, [catalog.plain(one) for one in shown.classes]
+    asked = "" if laid_out.asked is None else f", asked for {names[laid_out.asked[selected]]}"
+    read = names[laid_out.labels[selected]]
     st.markdown(f"**Selected**: sample {selected:,}{asked}; the judge reads {read}.")
     drawn = _draw(shown, np.concatenate([[selected], near]))
     parts.show(st, drawn[0], "sample", "selected-sample")

@@ -272,6 +272,39 @@ def test_scrubbing_a_morph_is_live_and_play_moves_it(page: Page, server: Server)
     page.get_by_test_id("strip-play").click()
 
 
+def test_who_wants_less_motion_is_walked_through_a_morph_once(page: Page, server: Server) -> None:
+    page.emulate_media(reduced_motion="reduce")
+    page.goto(address(server, "morph", model=VAE))
+    canvas_of(page, "live-image")
+    play = page.get_by_test_id("strip-play")
+    play.click()
+    expect(play).to_have_text("Pause")
+    expect(play).to_have_text("Play")
+    expect(page.get_by_test_id("strip-scrub")).to_have_value("1")
+    page.wait_for_url(re.compile(r"[?&]at=1"))
+
+
+def test_scrubbing_a_morph_unpacks_nothing(page: Page, server: Server) -> None:
+    page.add_init_script(
+        """const original = window.atob;
+        window.unpacked = 0;
+        window.atob = (text) => {
+          window.unpacked += 1;
+          return original(text);
+        };"""
+    )
+    page.goto(address(server, "morph", model=VAE))
+    big = canvas_of(page, "live-image")
+    start = settled_pixels(big)
+    wait_run(page)
+    before = page.evaluate("window.unpacked")
+    assert before > 0
+    scrub = page.get_by_test_id("strip-scrub")
+    scrub.evaluate("one => { one.value = 0.5; one.dispatchEvent(new InputEvent('input')); }")
+    wait_other(big, start)
+    assert page.evaluate("window.unpacked") == before
+
+
 def test_an_image_is_chosen_from_the_gallery(page: Page, server: Server) -> None:
     page.goto(address(server, "morph", model=VAE))
     page.get_by_text("From: choose an image").click()

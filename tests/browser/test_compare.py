@@ -201,3 +201,22 @@ def test_arrow_keys_walk_from_image_to_image(page: Page, server: Server) -> None
     page.wait_for_url(re.compile(r"selected=test-\d+"))
     alt = re.compile(rf" {before}$")
     expect(page.get_by_test_id("original")).not_to_have_attribute("alt", alt)
+
+
+def test_the_number_of_the_image_keeps_the_focus(page: Page, server: Server) -> None:
+    open_page(page, server, DENSE, selected="test-5")
+    maps(page, 2)
+    wait_run(page)
+    number = page.get_by_role("spinbutton", name="Number of the image")
+    number.focus()
+    for image in (6, 7):
+        page.keyboard.press("ArrowUp")
+        page.wait_for_url(re.compile(rf"selected=test-{image}\b"))
+        wait_run(page)
+        expect(number).to_be_focused()
+        expect(number).to_have_value(str(image))
+        assert pointed_at(page) == image
+    page.get_by_role("button", name="At random").click()
+    page.wait_for_url(lambda url: "selected=test-7" not in url)
+    wait_run(page)
+    expect(number).to_have_value(str(pointed_at(page)))

@@ -147,6 +147,10 @@ def test_the_keyboard_is_enough(page: Page, app: Server, fake: Callable[[], Fake
         page.keyboard.press("Backspace")
     expect(hint).to_contain_text("0 of 32")
     expect(page.get_by_test_id("lab-play")).to_be_disabled()
+    told = len(fake().commands)
+    page.keyboard.press(" ")  # as Play, it can do nothing
+    page.wait_for_timeout(200)
+    assert fake().commands is commands and len(commands) == told
     page.keyboard.press("Enter")
     expect(hint).to_contain_text("1 of 32")
     page.keyboard.press("Tab")  # to the first box under the canvas

@@ -125,6 +125,37 @@ def test_controls_keep_their_own_keys(page: Page, trials: Server) -> None:
     at_step(page, 3)
 
 
+LISTENERS = """
+window.listeners = new Set();
+for (const [what, note] of [["addEventListener", "add"], ["removeEventListener", "delete"]]) {
+  const original = document[what];
+  document[what] = (type, listener, ...rest) => {
+    if (type === "keydown") window.listeners[note](listener);
+    return original.call(document, type, listener, ...rest);
+  };
+}
+"""
+"""Keeps what listens to the keys of the whole page."""
+
+
+def test_one_listens_to_the_keys_of_a_lesson_and_none_after_it(page: Page, trials: Server) -> None:
+    page.add_init_script(LISTENERS)
+    open_lesson(page, trials)
+    once = page.evaluate("window.listeners.size")
+    for step in (2, 3):
+        page.keyboard.press("PageDown")
+        at_step(page, step)
+        assert page.evaluate("window.listeners.size") == once
+    page.get_by_role("link", name="Training").click()
+    expect(heading(page)).to_have_text("How is a run doing?")
+    settled(page)
+    after = page.evaluate("window.listeners.size")
+    page.reload()
+    expect(heading(page)).to_have_text("How is a run doing?")
+    settled(page)
+    assert after == page.evaluate("window.listeners.size")
+
+
 def test_the_presenter_view_is_large_and_alone_and_escape_leaves_it(
     page: Page, trials: Server
 ) -> None:

@@ -338,6 +338,12 @@ def test_what_markdown_would_take_for_an_order_is_escaped() -> None:
     assert catalog.plain("a\n\n# b") == r"a \# b"
 
 
+def test_an_address_becomes_code_as_it_is_and_nothing_ends_the_code() -> None:
+    address = "https://evil.example:80/~a_b?c=*d*"
+    assert catalog.plain(f"see_{address}") == f"`see_{address}`"
+    assert catalog.plain("`WWW.a.b`[c](d@e.f)") == r"\``WWW.a.b`\`\[c\]`(d@e.f)`"
+
+
 def test_a_checkpoint_is_loaded_onto_the_device_asked_for(zoo: Path) -> None:
     opened = catalog.scan(zoo).open("tiny-vae-z2", "cpu")
     assert opened.device == torch.device("cpu")

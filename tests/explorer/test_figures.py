@@ -208,6 +208,17 @@ def test_bars_hold_values_and_deviations_and_differ_by_pattern() -> None:
     assert len({one.marker.pattern.shape for one in figures.series(chart)}) == 2
 
 
+def test_the_name_of_a_series_is_no_markup() -> None:
+    hostile = "<b>bold</b> & more"
+    for chart in (
+        figures.bars({hostile: {"a": (1.0, 0.1)}}, "share", COLOURS),
+        figures.by_epoch({hostile: [1.0]}, "share", COLOURS),
+    ):
+        [one] = figures.series(chart)
+        assert one.name == "&lt;b&gt;bold&lt;/b&gt; &amp; more"
+        assert figures.rows(chart)[1][0] == hostile
+
+
 def trained(name: str, **metrics: float) -> Row:
     card = make_card(name, VAE_Z2, metrics={f"test/{k}": v for k, v in metrics.items()})
     return Row(RECIPES[name], "", card)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from streamlit.testing.v1 import AppTest
 
-from explorer import latent, links, resources
+from explorer import latent, links, live, resources
 from explorer.gallery import Gallery
 from explorer.live import protocol
 from explorer.pages import absent
@@ -428,6 +428,27 @@ def test_a_picture_can_be_uploaded(open_page: Open) -> None:
     assert not app.warning
 
 
+def test_another_model_encodes_an_uploaded_picture_anew(open_page: Open, tmp_path: Path) -> None:
+    for seed, name in enumerate(("one", "other")):
+        make_checkpoint(tmp_path / name, VAE_Z2, seed=seed)
+    app = upload(open_page("morph", checkpoints=tmp_path, model="other"), drawn())
+    wanted = app.session_state["a"]
+    app = upload(open_page("morph", checkpoints=tmp_path, model="one"), drawn())
+    assert app.session_state["a"] != wanted
+    original = told(app, "strip_one")["originals"][0]
+    app.sidebar.selectbox(key="model").set_value("other")
+    checked(app.run())
+    assert app.session_state["a"] == wanted
+    assert told(app, "strip_other")["originals"][0] == original
+
+
+def test_a_code_from_elsewhere_is_no_uploaded_pictures(open_page: Open) -> None:
+    app = upload(open_page("morph", model="tiny-vae-z2"), drawn())
+    app.session_state["a"] = "code-0.5_-1.25"
+    checked(app.run())
+    assert told(app, "strip_tiny-vae-z2")["originals"][0] is None
+
+
 def test_a_picture_that_cannot_be_read_becomes_a_sentence(open_page: Open) -> None:
     app = open_page("morph", model="tiny-vae-z2")
     before = app.session_state["a"]
@@ -650,6 +671,8 @@ def test_where_no_socket_opens_pictures_come_through_streamlit(open_page: Open, 
     wanted = load(zoo / "tiny-vae-z2").decode(torch.from_numpy(z))[0, 0].numpy() * 255
     assert answer.id == 4
     assert np.abs(answer.pixels[0, :, :, 0] - wanted).max() <= 0.51
+    live.app_service().close()  # the answer is there: no other run decodes it again
+    assert told(checked(app.run()), "slider_picture_tiny-vae-z2")["reply"] == reply
 
 
 def test_a_hostile_checkpoint_brings_no_markup(open_page: Open, zoo: Path, tmp_path: Path) -> None:

@@ -142,6 +142,13 @@ def test_every_kind_of_png_is_read(mode: str) -> None:
     assert distance(digit, read_digit(encoded(drawing()))) < 1
 
 
+def test_a_scan_of_sixteen_bits_is_read() -> None:
+    coarse = drawing(ink=40, ground=230)
+    fine = Image.fromarray(np.asarray(coarse).astype(np.uint16) * 257)
+    assert fine.mode.startswith("I;16")
+    np.testing.assert_array_equal(read_digit(encoded(fine)), read_digit(encoded(coarse)))
+
+
 def test_a_cmyk_jpeg_is_read() -> None:
     digit = read_digit(encoded(drawing().convert("CMYK"), "JPEG"))
     assert distance(digit, read_digit(encoded(drawing()))) < 3

@@ -3,6 +3,7 @@
 
 const FREE = "html, body, main, section, h1, summary, a, button:not([role])";
 let last = null;
+let pressed = {}; // buttons' keys by the keyboard's
 
 function isFree(element) {
   return !element || element.matches(FREE);
@@ -17,17 +18,20 @@ function arrive(heading) {
   document.querySelector("[data-testid=stMain]")?.scrollTo(0, 0);
 }
 
+function onKey(event) {
+  const modified = event.ctrlKey || event.metaKey || event.altKey || event.shiftKey;
+  if (modified || event.repeat || event.defaultPrevented) return;
+  if (!isFree(event.composedPath()[0])) return;
+  const key = pressed[event.key];
+  const button = key && document.querySelector(`.st-key-${key} button:enabled`);
+  if (!button) return;
+  event.preventDefault(); // Page Down would also scroll
+  button.click();
+}
+
+/* Called for every rerun, too: the same listener is added only once. */
 export default function ({ data }) {
-  const onKey = (event) => {
-    const modified = event.ctrlKey || event.metaKey || event.altKey || event.shiftKey;
-    if (modified || event.repeat || event.defaultPrevented) return;
-    if (!isFree(event.composedPath()[0])) return;
-    const key = data.pressed[event.key];
-    const button = key && document.querySelector(`.st-key-${key} button:enabled`);
-    if (!button) return;
-    event.preventDefault(); // Page Down would also scroll
-    button.click();
-  };
+  pressed = data.pressed;
   const heading = document.querySelector("[data-testid=stMain] h1");
   heading?.setAttribute("tabindex", "-1");
   if (last !== data.place) arrive(heading);

@@ -180,7 +180,7 @@ function buildLab({ component, root }) {
 
   function toggle() {
     if (picture?.playing) order({ do: "pause" });
-    else play();
+    else if (canTrain()) play();
   }
 
   function play() {

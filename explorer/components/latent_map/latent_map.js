@@ -247,7 +247,7 @@ function buildMap({ component, root, newView, tell }) {
     const made = classes.map((name, c) => ({
       type,
       mode: "markers",
-      name,
+      name: element("span", { text: name }).innerHTML, // Plotly reads it as HTML
       visible: shownOrNot(c),
       x: [],
       y: [],

@@ -79,14 +79,22 @@ function buildStrip({ component, root, newView }) {
     return element("figure", { class: "original" }, canvas, element("figcaption", { text: "original" }));
   }
 
+  /* Numbers that Python sent, unpacked once for as long as they stay the same. */
+  const unpacked = {};
+  function numbers(name) {
+    const encoded = current.data[name];
+    if (unpacked[name]?.encoded !== encoded) unpacked[name] = { encoded, values: floats(encoded) };
+    return unpacked[name].values;
+  }
+
   /* Codes (or class weights) between two frames lie on the path that Python sent in fine steps. */
   function rows(fine, i) {
     const { path, mix } = current.data;
-    const pick = (encoded, size) => floats(encoded).subarray(i * size, (i + 1) * size);
+    const pick = (name, size) => numbers(name).subarray(i * size, (i + 1) * size);
     const k = mix ? current.data.classes : 0;
     return {
-      z: path ? pick(path, d) : store.z,
-      weights: mix ? pick(mix, k) : null,
+      z: path ? pick("path", d) : store.z,
+      weights: mix ? pick("mix", k) : null,
       k,
     };
   }
@@ -119,12 +127,16 @@ function buildStrip({ component, root, newView }) {
     drawBig();
   }
 
+  /* To the other end and back, and again; where less motion is wanted, to the other end once. */
   function start() {
+    const once = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
     const began = performance.now();
     play.textContent = "Pause";
     const frame = (now) => {
-      const t = ((now - began) / 1000 / PLAY_SECONDS) % 2;
-      moveTo(t > 1 ? 2 - t : t); // there and back
+      const ways = (now - began) / 1000 / PLAY_SECONDS;
+      const t = once ? Math.min(ways, 1) : ways % 2;
+      moveTo(t > 1 ? 2 - t : t);
+      if (once && t === 1) return stop();
       playing = requestAnimationFrame(frame);
     };
     playing = requestAnimationFrame(frame);
