@@ -283,14 +283,14 @@ def restore() -> bool:
 
 @dataclass(frozen=True)
 class Published:
-    """What a session wrote into the URL last."""
+    """What the URL of a session was when its page was last drawn."""
 
     page: str
     """The page that was shown."""
     link: dict[str, str]
     """What its link says."""
     at: float
-    """When, in seconds of a monotonic clock."""
+    """When a URL was last sent to the browser, in seconds of a monotonic clock."""
 
 
 def publish(page: str) -> None:
@@ -301,8 +301,8 @@ def publish(page: str) -> None:
     link = _written(page)
     written = not st.session_state["followed"] and st.query_params.to_dict() != link
     before: Published | None = st.session_state.get("published")
-    if written or before is None or (before.page, before.link) != (page, link):
-        st.session_state["published"] = Published(page, link, time.monotonic())
+    at = time.monotonic() if written else before.at if before else 0.0
+    st.session_state["published"] = Published(page, link, at)
     if written:
         st.query_params.from_dict(link)
 

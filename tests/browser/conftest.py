@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
+from explorer.links import ON_ITS_WAY_SECONDS
 from training.watch import HOST, answers, free_port
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -156,6 +157,12 @@ def wait_run(page: Page, timeout_ms: float = TIMEOUT_MS) -> None:
     deadline = time.monotonic() + timeout_ms / 1000
     while not page.evaluate(RESTED):
         assert time.monotonic() < deadline, "the page's script runs on and on"
+
+
+def go_back(page: Page) -> None:
+    """Press Back, once the app no longer takes the browser for one that has not heard of a URL."""
+    page.wait_for_timeout(2000 * ON_ITS_WAY_SECONDS)
+    page.go_back()
 
 
 RESTED = """async () => {

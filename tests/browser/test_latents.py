@@ -16,6 +16,7 @@ from tests.browser.conftest import (
     Server,
     canvas_of,
     first_slider,
+    go_back,
     pixels,
     settled_pixels,
     wait_painted,
@@ -122,7 +123,7 @@ def test_back_undoes_and_forward_does_again(page: Page, server: Server, one: Che
     wait_run(page)
     settle(page, "End")
     moved = z_in_link(page)
-    page.go_back()
+    go_back(page)
     wait_shown(image, grey(one, [0.5, -0.5]))
     wait_run(page)
     assert z_in_link(page) == [0.5, -0.5]
@@ -137,12 +138,12 @@ def test_back_leads_to_the_page_before(page: Page, server: Server) -> None:
     wait_run(page)
     visit(page, "Sliders")
     settle(page, "End")
-    page.go_back()
+    go_back(page)
     wait_run(page)
     for _ in range(3):
         if "/map" in page.url:
             break
-        page.go_back()
+        go_back(page)
         wait_run(page)
     expect(page.get_by_role("heading", level=1)).to_have_text("Where do the images live?")
     assert z_in_link(page) == [0.5, -0.5]

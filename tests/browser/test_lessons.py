@@ -11,7 +11,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from explorer.pages import lessons
 from tests.browser import trial
-from tests.browser.conftest import Server, canvas_of, wait_narrow, wait_run
+from tests.browser.conftest import Server, canvas_of, go_back, wait_narrow, wait_run
 from training.watch import free_port
 
 NAMES = [*lessons.SHOWN, trial.NAME]
@@ -181,7 +181,7 @@ def test_the_browsers_back_and_forward_go_through_the_steps(page: Page, trials: 
     for number in (2, 3):
         page.keyboard.press("PageDown")
         at_step(page, number)
-    page.go_back()
+    go_back(page)
     at_step(page, 2)
     page.go_back()
     at_step(page, 1)

@@ -10,6 +10,11 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import Server, canvas_of, wait_narrow, wait_run
 
 CGAN = "mnist-cgan"
+IN_ONE_COLUMN = """() => {
+  const cells = [...document.querySelectorAll("[data-testid=stGridCell]")];
+  return new Set(cells.map((cell) => cell.getBoundingClientRect().x)).size === 1;
+}"""
+"""Whether all tiles stand one below another."""
 
 
 def tile(page: Page, title: str):
@@ -68,6 +73,8 @@ def test_an_old_link_to_the_map_opens_the_map(page: Page, server: Server) -> Non
 def test_on_a_phone_there_is_one_column_and_nothing_is_cut_off(models: Page) -> None:
     models.set_viewport_size({"width": 390, "height": 844})
     wait_narrow(models, 390)
-    boxes = [cell.bounding_box() for cell in models.get_by_test_id("stGridCell").all()[:3]]
-    assert len({box["x"] for box in boxes if box}) == 1
+    cells = models.get_by_test_id("stGridCell")
+    expect(cells.nth(2)).to_be_visible()
+    models.wait_for_function(IN_ONE_COLUMN)  # the grid is laid out anew after the page is
+    boxes = [cell.bounding_box() for cell in cells.all()]
     assert all(box and box["x"] >= 0 and box["x"] + box["width"] <= 390 for box in boxes)

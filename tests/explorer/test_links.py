@@ -359,6 +359,20 @@ def test_back_undoes_what_was_settled_on_step_by_step() -> None:
     assert dict(app.query_params) == {"z": "5_6"}
 
 
+def test_back_twice_at_once_goes_two_steps_back() -> None:
+    """Nothing is on its way to a browser whose URL was followed, however short ago that was."""
+    app = follow()
+    written(app, "sliders")
+    for z in ([1.0, 2.0], [3.0, 4.0], [5.0, 6.0]):
+        app.session_state["z"] = z
+        app.run()
+    go_to(app, "sliders", z="3_4")
+    app.query_params = {"z": "1_2"}
+    app.run()
+    assert app.session_state["z"] == [1, 2]
+    assert dict(app.query_params) == {"z": "1_2"}
+
+
 def test_back_to_another_page_restores_what_it_showed() -> None:
     app = follow(z="1_2")
     written(app, "map")
