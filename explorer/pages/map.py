@@ -12,6 +12,7 @@ from explorer import latent, resources, state
 from explorer.components.latent_map import latent_map
 from explorer.components.picture import picture
 from explorer.pages import absent, groups, parts, planes, selection
+from explorer.pages.pinned import pinned
 from explorer.pages.selection import Shown
 
 CORNERS = 48
@@ -59,8 +60,9 @@ def page() -> None:
         )
         groups.panel(name, card, shown.source, shown.layout.codes)
     with right:
-        st.markdown("**Under the pointer**")
-        picture(f"map_picture_{name}", data, fps=True)
+        with pinned():
+            st.markdown("**Under the pointer**")
+            picture(f"map_picture_{name}", data, fps=True)
         selection.show(shown, selected, near)
 
 

@@ -68,19 +68,29 @@ function buildMap({ component, root, newView, tell }) {
     relayout();
   });
 
+  // One finger points, as the mouse does; Plotly gets what two do, and what draws a lasso.
+  let touching = 0;
+  const fingers = ({ pointerType }, count) => pointerType === "touch" && touching === count;
+  pad.addEventListener("touchstart", (event) => {
+    touching = event.touches.length;
+    const panning = plot && surface._fullLayout.dragmode === "pan";
+    if (touching === 1 && panning && at(event.touches[0])) event.stopPropagation();
+  }, true);
   pad.addEventListener("pointermove", (event) => {
-    const where = pointing && at(event);
+    const where = pointing && !fingers(event, 2) && at(event);
     if (where) go(where);
   });
   let pressed = null;
   pad.addEventListener("pointerdown", (event) => {
     pressed = event;
   }, true);
+  const moved = ({ clientX, clientY }) =>
+    (pressed ? Math.hypot(clientX - pressed.clientX, clientY - pressed.clientY) : 0) >= STILL;
+  pad.addEventListener("pointerup", (event) => {
+    if (pointing && fingers(event, 1) && moved(event)) settle(); // where the finger was lifted
+  });
   pad.addEventListener("click", (event) => {
-    const moved = pressed
-      ? Math.hypot(event.clientX - pressed.clientX, event.clientY - pressed.clientY)
-      : 0;
-    const where = moved < STILL ? at(event) : null;
+    const where = moved(event) ? null : at(event);
     if (where) select(where);
   });
   pad.addEventListener("keydown", (event) => {
@@ -279,11 +289,12 @@ function buildMap({ component, root, newView, tell }) {
     const style = getComputedStyle(root);
     const ink = style.getPropertyValue("--st-text-color");
     const faint = style.getPropertyValue("--st-border-color");
-    const narrow = root.clientWidth < 500 && classes.some((name) => name.length > 3);
+    const small = root.clientWidth < 500;
+    const narrow = small && classes.some((name) => name.length > 3);
     const axis = { zeroline: true, gridcolor: faint, zerolinecolor: faint, color: ink };
     const [across, up] = linked ? axes.map((name) => name.replace(": ", ":<br>")) : axes;
     return {
-      height: linked ? 440 : 560,
+      height: linked || small ? 440 : 560, // on a phone the picture is in view above it
       // at the top there is room for the buttons, which would cover the legend's first line
       margin: linked ? { l: 55, r: 5, t: 35, b: 110 } : { l: 45, r: 10, t: 35, b: 45 },
       paper_bgcolor: "rgba(0,0,0,0)",
