@@ -250,7 +250,7 @@ LESSON = Lesson(
     name="digits",
     title="Why does a generator draw the same picture for every z?",
     about=(
-        "Three generators are given the same noise, and one draws a single picture of it. Its "
+        "Generators are given the same noise, and one draws a single picture of it. Its "
         "pictures are counted, read by a judge and followed through the epochs, down to the loss "
         "that let it happen."
     ),
@@ -258,9 +258,9 @@ LESSON = Lesson(
     steps=(
         Step(
             "sheets",
-            "Three generators",
-            "Three generators learned from the same digits, against discriminators of one size. "
-            "Which one draws the same picture again and again?",
+            "The same picture",
+            "These generators learned from the same digits. Which one draws the same picture "
+            "again and again?",
             (
                 "The one of 1,669 weights",
                 "The one of 88,193",
@@ -278,7 +278,7 @@ LESSON = Lesson(
         Step(
             "alike",
             "Count the different ones",
-            "One sheet repeats itself. How many pictures of the other two sheets repeat another "
+            "One sheet repeats itself. How many pictures of the other sheets repeat another "
             "one, or nearly?",
             ("None", "Some: up to a fifth of a sheet", "Many: more than a fifth"),
             "Two pictures count as one where they are nearer than real digits nearly ever are, "
@@ -306,7 +306,7 @@ LESSON = Lesson(
         Step(
             "drag",
             "Drag z",
-            "All three generators get the same z, and you drag it. How much of the collapsed "
+            "All generators get the same z, and you drag it. How much of the collapsed "
             "one's picture changes?",
             ("Nothing that a screen can show", "Less than half of what its twin's does", "As much"),
             "A generator that ignores $z$ is a constant, $G(z) \\approx c$. To all $z$ the "

@@ -19,6 +19,23 @@ INVITES = {
     "replay": "Watch the training of",
 }
 """What each page does with a model."""
+WORDS = """
+- **Latent numbers**, $z$: the few numbers that an image is made of. All their combinations are the
+  *latent space*; near ones give images that look alike.
+- **VAE**, variational autoencoder: an *encoder* squeezes a real image into latent numbers, a
+  *decoder* makes the image of them again, and both learn together. It can say where a real image
+  lives; what it draws is often blurred.
+- **GAN**, generative adversarial network: a *generator* draws from random numbers, and a
+  *discriminator* learns to tell its pictures from real ones; each gets better against the other. It
+  draws sharply, knows no way from an image back to numbers, and may end up with few different
+  pictures: *mode collapse*.
+- **Conditional GAN**: a GAN that is told which class to draw.
+- **Wasserstein GAN**, and **WGAN-GP**, with a gradient penalty: the opponent is a *critic*, which
+  gives marks instead of a verdict. That keeps the training steady.
+- **Judge**: a classifier of real images that reads what the models draw, so that they can be
+  measured.
+"""
+"""What the words of this page mean, for those who meet them for the first time."""
 
 
 def page() -> None:
@@ -61,6 +78,8 @@ def _welcome(found: Catalog) -> None:
             icon=":material/school:",
             on_click=lambda: st.session_state.update(go="lessons"),
         )
+        with st.popover("What are VAEs and GANs?", icon=":material/help:", type="tertiary"):
+            st.markdown(WORDS)
 
 
 def _tile(found: Catalog, name: str) -> None:

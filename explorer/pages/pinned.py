@@ -8,9 +8,9 @@ from contextlib import contextmanager
 import streamlit as st
 
 KEY = "pinned"
-# Where a screen has no room for both columns, they stand below one another: the picture first, small
-# enough to leave room for what moves it, and the rest of its column last. Pictures side by side
-# stay so.
+# Where a screen has no room for both columns, they stand below one another: the picture first,
+# small enough to leave room for what moves it, and the rest of its column last. Pictures side by
+# side stay so.
 STYLE = """<style>
 .stColumn:has(.st-key-{key}) {{ position: sticky; top: 4rem; align-self: flex-start; z-index: 2; }}
 @media (max-width: 1000px) {{

@@ -47,9 +47,8 @@ def _replay(name: str, card: Card) -> None:
         models=[stop.key(name) for stop in stops],
         at=at,
         settled=partial(_settled, stops=stops),
+        notes=[replay.measured(history, stop.epoch) for stop in stops],
     )
-    if words := replay.measured(history, stops[at].epoch):
-        st.caption(words)
     best = figures.best_epoch(card.recipe, history)
     charts = figures.loss_curves(history, parts.class_colours(), best)
     replay_panels.choose(card)

@@ -23,6 +23,7 @@ from explorer.pages import (
 )
 from training.data import DataError
 
+TITLE = "Latent Explorer"
 STYLE = Path(__file__).with_name("router.css")
 PAGES = {
     "models": st.Page(models.page, title="Models", icon=":material/grid_view:", default=True),
@@ -47,11 +48,14 @@ PAGES = {
 
 def main() -> None:
     """Draw the app once."""
-    st.set_page_config("Latent Explorer", "🧭", layout="wide")
+    # First: without an icon of ours, Streamlit fetches that of the page from the Internet.
+    st.set_page_config(TITLE, "🧭", layout="wide")
     st.html(STYLE)
     opened = links.restore()
     page = st.navigation(list(PAGES.values()))
     name = next(name for name, one in PAGES.items() if one == page)
+    if name != "models":
+        st.set_page_config(f"{page.title} · {TITLE}")
     if opened and name == "models" and st.query_params.keys() & set(links.PAGE_KEYS["map"]):
         st.switch_page(PAGES["map"])  # the link is of a time when the map was the first page
     if asked := st.session_state.pop("go", None):

@@ -272,6 +272,16 @@ def test_scrubbing_a_morph_is_live_and_play_moves_it(page: Page, server: Server)
     page.get_by_test_id("strip-play").click()
 
 
+def test_a_frame_that_is_clicked_is_marked_and_in_the_link(page: Page, server: Server) -> None:
+    page.goto(address(server, "morph", model=VAE, frames=5))
+    canvas_of(page, "live-image")
+    marked = page.locator("figure[data-here] canvas")
+    expect(marked).to_have_attribute("data-testid", "strip-frame-0")
+    page.get_by_test_id("strip-frame-3").click()
+    expect(marked).to_have_attribute("data-testid", "strip-frame-3")
+    page.wait_for_url(re.compile(r"[?&]at=0\.75"))
+
+
 def test_who_wants_less_motion_is_walked_through_a_morph_once(page: Page, server: Server) -> None:
     page.emulate_media(reduced_motion="reduce")
     page.goto(address(server, "morph", model=VAE))

@@ -7,6 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
+from explorer import tiles
 from tests.browser.conftest import Server, canvas_of, wait_narrow, wait_run
 
 CGAN = "mnist-cgan"
@@ -62,6 +63,23 @@ def test_filters_narrow_the_tiles_and_go_into_the_link(models: Page) -> None:
     models.get_by_label("Search").press_sequentially("conditional")
     expect(headings).to_have_count(1)  # while one types
     models.wait_for_url(re.compile(r"\?find=conditional$"))
+
+
+def test_its_words_are_explained_to_newcomers(models: Page) -> None:
+    models.get_by_role("button", name="What are VAEs and GANs?").click()
+    explained = models.get_by_role("listitem").filter(has_text="variational autoencoder")
+    expect(explained).to_be_visible()
+    for family in tiles.FACETS["family"].words.values():
+        if family != "Decoder":
+            expect(models.locator("li strong").get_by_text(family, exact=True)).to_be_visible()
+
+
+def test_every_page_has_a_title_of_its_own(models: Page) -> None:
+    expect(models).to_have_title("Latent Explorer")
+    models.get_by_role("link", name="Lessons").click()
+    expect(models).to_have_title("Lessons · Latent Explorer")
+    models.get_by_role("link", name="Models").click()
+    expect(models).to_have_title("Latent Explorer")
 
 
 def test_an_old_link_to_the_map_opens_the_map(page: Page, server: Server) -> None:

@@ -367,6 +367,17 @@ def test_the_training_is_saved_as_a_gif(page: Page, server: Server) -> None:
         assert np.abs(frame[-len(sheet) :] - sheet).max() <= GREY_LEVEL
 
 
+def test_what_was_measured_is_told_of_the_stop_under_the_hand(page: Page, app: Server) -> None:
+    open_replay(page, app, "old-vae-z2")
+    link = page.url
+    note = page.get_by_test_id("epoch-note")
+    expect(note).to_have_text(re.compile(r"^Measured after epoch 6 on the test set: Total "))
+    page.get_by_test_id("epoch-scrub").focus()
+    page.keyboard.press("Home")
+    expect(note).to_have_text(re.compile(r"^Measured after epoch 1 on"))
+    assert page.url == link
+
+
 def test_a_phone_shows_all_of_it(page: Page, app: Server) -> None:
     page.set_viewport_size({"width": 390, "height": 844})
     open_replay(page, app, "old-vae-z2")

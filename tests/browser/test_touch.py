@@ -91,7 +91,7 @@ def test_a_tap_selects_the_nearest_image(hand: Hand) -> None:
     hand.send("touchStart", (0.5, 0.4))
     hand.send("touchEnd")
     hand.page.wait_for_url(re.compile(r"selected=(test|sample)-\d+"))
-    np.testing.assert_allclose(z_in_link(hand.page), place, atol=0.02)  # a click is at a whole pixel
+    np.testing.assert_allclose(z_in_link(hand.page), place, atol=0.02)  # at a whole pixel
     expect(hand.page.get_by_test_id("map-marks").locator("circle.selected")).to_have_count(1)
 
 

@@ -32,16 +32,19 @@ function buildScrubber({ component, root, newView }) {
     },
     onchange: settle,
   });
+  const note = element("p", { class: "note", "data-testid": "epoch-note" });
   const ticks = stops.map(({ label }) => element("span", { text: label }));
   root.replaceChildren(
     element("div", { class: "scrub" }, play, shown),
     element("div", { class: "track" }, scrub,
       element("div", { class: "ticks", "aria-hidden": "true" }, ...ticks)),
+    note,
   );
 
   function show(i) {
     scrub.value = i;
     shown.textContent = stops[i].words;
+    note.textContent = stops[i].note;
     scrub.setAttribute("aria-valuetext", stops[i].words);
     ticks.forEach((tick, j) => tick.toggleAttribute("aria-current", i === j));
     epoch.set(i);

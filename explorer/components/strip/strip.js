@@ -64,7 +64,10 @@ function buildStrip({ component, root, newView }) {
       const caption = element("figcaption", { text: labels[i] });
       const figure = element("figure", {}, canvas, caption);
       if (near) caption.append(gauge(near[i], near));
-      figure.addEventListener("click", () => moveTo(frames > 1 ? i / (frames - 1) : 0));
+      figure.addEventListener("click", () => {
+        moveTo(frames > 1 ? i / (frames - 1) : 0);
+        current.setStateValue("at", scrub.valueAsNumber);
+      });
       figures.push(figure);
     }
     const [left, right] = (originals ?? [null, null]).map(original);
@@ -115,9 +118,13 @@ function buildStrip({ component, root, newView }) {
     stripView.want({ model, z, n: frames, d, weights, k });
   }
 
+  /* The image at the scrubber; the frame nearest to it is marked. */
   function drawBig() {
     if (!current.data.path && store.z?.length !== d) return;
-    const { fine } = current.data;
+    const { frames, fine } = current.data;
+    const nearest = Math.round(scrub.valueAsNumber * (frames - 1));
+    row.querySelectorAll("figure:not(.original)").forEach((figure, i) =>
+      figure.toggleAttribute("data-here", i === nearest));
     const { z, weights, k } = rows(fine, Math.round(scrub.valueAsNumber * (fine - 1)));
     bigView.want({ model, z, n: 1, d, weights, k });
   }
