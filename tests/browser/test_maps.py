@@ -95,6 +95,21 @@ def test_the_plane_changes_under_the_same_model(page: Page, server: Server) -> N
     assert sum(page.evaluate(counts)) == 10_000
 
 
+def test_the_point_of_a_map_of_samples_stands_on_the_sample_that_is_shown(
+    page: Page, server: Server
+) -> None:
+    open_map(page, server, GAN, plane="umap", seed=3)
+    canvas_of(page, "live-image")
+    point = page.get_by_test_id("map-point")
+    expect(point).to_be_hidden()  # what this seed stands for is none of the samples
+    page.get_by_test_id("latent-map").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile(r"selected=drawn-\d+"))
+    expect(point).to_be_visible()
+    page.goto(page.url)
+    expect(point).to_be_visible()
+
+
 def test_arrow_keys_walk_over_samples(page: Page, server: Server) -> None:
     open_map(page, server, GAN, plane="umap")
     image = canvas_of(page, "live-image")

@@ -6,6 +6,7 @@ const KEY_STEP = 0.1; // of a latent
 const KEY_SHARE = 1 / 60; // of the longer side, where the plane has units of its own
 const NEAREST = 8; // codes that a place of a UMAP plane is the mean of, and the other way round
 const REST_MS = 150; // that a scrubber stands still before the plane is decoded as of its stop
+const SAME = 1e-5; // of a latent, squared: more than the rounding of a link
 const FARTHEST = 100; // of a latent from 0 that a link can tell
 const HALO = 5; // CSS pixels from a mark of a group to the line around it
 const STILL = 5; // CSS pixels: a press that moved further was a pan, not a click
@@ -25,7 +26,7 @@ function buildMap({ component, root, newView, tell }) {
   let plot = null;
   let background = null;
   let drawn = null;
-  let place = null; // in the plane, and the code that it stood for
+  let place = null; // in the plane, the code that it stood for, and whether it was pointed at
   let closed = false;
   // Where maps of several models show the same real images: the one pointed at, on every map.
   const image = component.data.linked ? signalOf("image") : null;
@@ -131,7 +132,7 @@ function buildMap({ component, root, newView, tell }) {
     }
     const { z: code, weights } = codeAt(where);
     const z = code.map((value) => Math.min(Math.max(value, -FARTHEST), FARTHEST));
-    place = { where, z };
+    place = { where, z, own: true };
     store.set(z, weights ?? store.weights);
   }
 
@@ -146,6 +147,13 @@ function buildMap({ component, root, newView, tell }) {
   /* Where keys go on from: the place they reached, as long as its image is the one pointed at. */
   function hereAmong(i) {
     return place?.image === i ? place.where : Array.from(drawn.points.subarray(2 * i, 2 * i + 2));
+  }
+
+  /* Whether a map of samples shows none that the page's latent could stand on: of what lies between
+   * them in the latent space, the plane knows nothing. */
+  function amongNone() {
+    if (current.data.how !== "sample" || image || place?.own) return false;
+    return nearest(drawn.codes, store.z, 1)[0].distance > SAME * drawn.d;
   }
 
   function codeAt([x, y]) {
@@ -384,7 +392,7 @@ function buildMap({ component, root, newView, tell }) {
     const axes = plot && surface._fullLayout;
     const where = axes && (image ? image.value !== null && markOf(image.value) : here());
     showPosterior(where);
-    point.hidden = !where;
+    point.hidden = !where || amongNone();
     if (point.hidden) return;
     const { xaxis, yaxis } = axes;
     const [x, y] = onScreen(where);
