@@ -282,8 +282,8 @@ def _trained(card: Card) -> list[str]:
     recipe, minutes = card.recipe, card.seconds / 60
     images = plain(DATASETS.get(recipe.dataset, recipe.dataset))
     lines = [
-        f"Trained on {card.images_seen:,} images of {images} "
-        f"({card.epochs} passes) in {minutes:.0f} min on {plain(card.device)}.",
+        f"Trained on {images}: {card.epochs} epoch{'s' * (card.epochs != 1)}, in which it saw "
+        f"{card.images_seen:,} images, in {minutes:.0f} min on {plain(card.device)}.",
         " · ".join(
             f"{plain(name)} {count:,} parameters" for name, count in card.parameters.items()
         ),

@@ -79,11 +79,15 @@ def measured(history: History, epoch: int) -> str:
     split = "test" if history["test"] else "training"
     parts = history["test"] or history["train"]
     told = [
-        f"{figures.part(name).title} {values[epoch - 1]:.3g}"
+        f"{figures.part(name).title} {_written(values[epoch - 1], figures.part(name).unit)}"
         for name, values in parts.items()
         if 0 < epoch <= len(values)
     ]
     return f"Measured after epoch {epoch} on the {split} set: {', '.join(told)}." if told else ""
+
+
+def _written(value: float, unit: str) -> str:
+    return f"{value:.0%}" if unit == "share" else f"{value:.3g}"
 
 
 def sheet(samples: pictures.Pixels) -> pictures.Pixels:

@@ -273,7 +273,7 @@ def test_a_card_is_told_in_words() -> None:
     words = catalog.describe(card)
     for part in (
         "**Tiny VAE** draws 28 x 28 grey images from **2 numbers**",
-        "60,000 images of MNIST (1 passes)",
+        "Trained on MNIST: 1 epoch, in which it saw 60,000 images, ",
         "decoder",
         f"{card.parameters['decoder']:,} parameters",
         "From report R3",

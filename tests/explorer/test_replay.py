@@ -68,7 +68,7 @@ def test_what_was_measured_is_told_of_that_epoch() -> None:
     }
     told = replay.measured(history, 2)
     assert told == "Measured after epoch 2 on the test set: Total 6, Diversity 0.25."
-    assert "Largest class 0.125" in replay.measured(history, 1)
+    assert "Largest class 12%" in replay.measured(history, 1)
     assert "training set: Total 8." in replay.measured({**history, "test": {}}, 2)
     assert [replay.measured(history, epoch) for epoch in (0, 3)] == ["", ""]
 
