@@ -118,7 +118,7 @@ def measured(
     shares = sharp / max(float(sharp[0]) if of is None else of, 1e-12)
     with st.container(horizontal=True, gap="xsmall"):
         for i, (caption, image) in enumerate(shown.items()):
-            with st.container(width=LARGE, gap="xsmall"):
+            with st.container(width=LARGE, gap="xsmall", key=f"measured-{key}-{i}"):
                 parts.show(st, image, caption, f"{key}-{i}", most=LARGE)
                 st.progress(min(float(shares[i]), 1.0), text=f"Sharpness {shares[i]:.2f}")
     return shares

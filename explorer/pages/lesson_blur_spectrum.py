@@ -33,7 +33,7 @@ def spectrum(about: Subject) -> Exhibit:
         drawn = (look.frequencies > 0) & (look.frequencies <= ACROSS)
         lines[name] = look.frequencies[drawn].tolist(), look.spectrum[drawn].tolist()
     chart = curves("cycles per pixel", "power", lines)
-    chart.update_yaxes(type="log", exponentformat="power")
+    chart.update_yaxes(type="log", exponentformat="power", dtick=1)
     show_figures("lesson-blur-spectrum", {f"Power spectrum, mean of {real.count:,} images": chart})
     parts = {name: kept(look, real) for name, look in looks.items() if name != "real"}
     st.caption(

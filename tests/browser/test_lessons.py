@@ -176,6 +176,27 @@ def test_the_presenter_view_is_large_and_alone_and_escape_leaves_it(
     page.wait_for_url(re.compile(r"present=1$"))
 
 
+def test_the_presenter_view_enlarges_figures_and_pictures(page: Page, trials: Server) -> None:
+    page.set_viewport_size({"width": 1920, "height": 1080})
+    link = f"{trials.url}/lessons?lesson=blur&step=1&said=blur.0"
+    words, picture = (
+        page.locator(".js-plotly-plot .xtick text").first,
+        page.get_by_alt_text("copy-1: z = 2"),
+    )
+    sizes = []
+    for url in (link, f"{link}&present=1"):
+        page.goto(url)
+        words.wait_for()
+        box = picture.bounding_box()
+        assert box is not None
+        size = words.evaluate("words => parseFloat(getComputedStyle(words).fontSize)")
+        sizes.append((size, box["width"]))
+    usual, large = sizes
+    assert usual[0] == 13
+    assert large[0] / usual[0] == pytest.approx(30 / 16, abs=0.01)
+    assert large[1] / usual[1] == pytest.approx(1.6, abs=0.05)
+
+
 def test_the_browsers_back_and_forward_go_through_the_steps(page: Page, trials: Server) -> None:
     open_lesson(page, trials)
     for number in (2, 3):

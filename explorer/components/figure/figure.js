@@ -1,12 +1,15 @@
 /* A Plotly figure in the theme's colours, and its downloads. Python says what is drawn; how it
  * looks is here. */
 
+const SIZE = 13; // CSS pixels of words, where the page's own are of their usual size
+const USUAL = 16;
+const HEIGHT = 340;
 const SAVED = { width: 1000, height: 560 }; // CSS pixels of a saved picture, on whatever screen
 
 function buildFigure({ component, root, tell }) {
   let current = component;
   let drawn = null;
-  let theme = null;
+  let theme = null; // colour and size of the words
   let closed = false;
 
   const caption = element("figcaption");
@@ -38,19 +41,20 @@ function buildFigure({ component, root, tell }) {
     mark.dataset.at = x;
   }
 
-  /* Data and layout as Plotly wants them; a fresh copy, as Plotly writes into what it is given. */
-  function content() {
+  /* Data and layout as Plotly wants them, with words so many times as large as usual; a fresh copy,
+   * as Plotly writes into what it is given. */
+  function content(scale) {
     const { data, layout } = JSON.parse(current.data.figure);
     if (!hasWebGL()) {
       for (const trace of data) trace.type = trace.type.replace(/gl$/, "");
     }
-    return { data, layout: { height: 340, ...layout, template: look(root) } };
+    return { data, layout: { height: HEIGHT * Math.min(scale, 1.4), ...layout, template: look(root, scale) } };
   }
 
   async function draw() {
     const Plotly = await loadPlotly(current.data.plotly);
     if (closed) return;
-    const { data, layout } = content();
+    const { data, layout } = content(enlarged());
     // On a touch screen a finger scrolls the page; it must not be caught to zoom.
     if (window.matchMedia("(pointer: coarse)").matches) layout.dragmode = false;
     const first = !drawn;
@@ -64,7 +68,7 @@ function buildFigure({ component, root, tell }) {
 
   async function save(format) {
     const Plotly = await loadPlotly(current.data.plotly);
-    const { data, layout } = content();
+    const { data, layout } = content(1);
     const { file, title } = current.data;
     const named = { ...layout, height: undefined, title: { text: title, x: 0.02 } };
     named.margin = { ...layout.template.layout.margin, t: 90 };
@@ -83,9 +87,9 @@ function buildFigure({ component, root, tell }) {
       surface.setAttribute("aria-label", `${title}. ${alt}`);
       buttons.forEach((button) =>
         button.setAttribute("aria-label", `${button.textContent} of ${title}`));
-      const ink = getComputedStyle(root).color;
-      if (drawn && same && theme === ink) return undefined;
-      theme = ink;
+      const look = `${getComputedStyle(root).color} ${enlarged()}`;
+      if (drawn && same && theme === look) return undefined;
+      theme = look;
       return draw().then(() => tell(""), (error) => tell(error.message));
     },
     close() {
@@ -96,8 +100,13 @@ function buildFigure({ component, root, tell }) {
   };
 }
 
+/* How many times as large as usual the page's words are: the presenter view's are. */
+function enlarged() {
+  return parseFloat(getComputedStyle(document.documentElement).fontSize) / USUAL;
+}
+
 /* Colours and fonts of the page, as Plotly's defaults. */
-function look(root) {
+function look(root, scale) {
   const style = getComputedStyle(root);
   const [ink, faint, paper] = ["text-color", "border-color", "background-color"].map((name) =>
     style.getPropertyValue(`--st-${name}`).trim());
@@ -105,7 +114,7 @@ function look(root) {
   const layout = {
     paper_bgcolor: paper,
     plot_bgcolor: paper,
-    font: { color: ink, family: style.fontFamily, size: 13 },
+    font: { color: ink, family: style.fontFamily, size: SIZE * scale },
     margin: { l: 40, r: 10, t: 10, b: 30 },
     hoverlabel: { bgcolor: paper, bordercolor: faint, font: { color: ink } },
     legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" },
