@@ -19,7 +19,7 @@ DATASETS = {
     "imagenette": "Imagenette",
     "stacked-mnist": "Stacked-MNIST",
 }
-"""What people call the data sets; a stranger's keeps its name."""
+"""What people call the data sets."""
 ABSENT = "there is no such model"
 NAME = r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}"
 """What folders of models are called, so that links and the live channel can name them."""
@@ -76,9 +76,14 @@ class Catalog:
         return load(self.root / name, device, epoch=epoch)
 
 
+def data_set(name: str) -> str:
+    """What people call a data set; a stranger's keeps its name."""
+    return DATASETS.get(name, name)
+
+
 def system(recipe: Recipe) -> str:
     """Row of a report, its data set by the name that people call it."""
-    return recipe.row.replace(recipe.dataset, DATASETS.get(recipe.dataset, recipe.dataset))
+    return recipe.row.replace(recipe.dataset, data_set(recipe.dataset))
 
 
 def scan(root: Path) -> Catalog:
@@ -280,7 +285,7 @@ def _brought(card: ForeignCard) -> list[str]:
 def _trained(card: Card) -> list[str]:
     """How a model was trained, and how good it was measured to be."""
     recipe, minutes = card.recipe, card.seconds / 60
-    images = plain(DATASETS.get(recipe.dataset, recipe.dataset))
+    images = plain(data_set(recipe.dataset))
     lines = [
         f"Trained on {images}: {card.epochs} epoch{'s' * (card.epochs != 1)}, in which it saw "
         f"{card.images_seen:,} images, in {minutes:.0f} min on {plain(card.device)}.",

@@ -18,8 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from plotly.graph_objects import Bar, Figure, Scatter, Scattergl, layout
 
-from explorer import pictures
-from explorer.catalog import DATASETS
+from explorer import catalog, pictures
 from training.recipes import Recipe
 from training.report import Row
 from training.specs import Dense, VAESpec
@@ -228,7 +227,7 @@ def dense_sweeps(systems: Sequence[Row], colours: Sequence[str]) -> dict[str, Fi
             losses.setdefault((row.recipe.dataset, "h"), {})[h] = value
     fixed = {"z": "latent size at h=512", "h": "width at z=2"}
     return {
-        f"{DATASETS.get(dataset, dataset)}: {fixed[axis]}": sweep(sizes, axis, colours)
+        f"{catalog.data_set(dataset)}: {fixed[axis]}": sweep(sizes, axis, colours)
         for (dataset, axis), sizes in losses.items()
     }
 

@@ -110,8 +110,8 @@ def _show(row: Row, report: str, root: Path, problem: str) -> None:
     with right:
         st.markdown("**Measured here**")
         if card is not None:
-            words = f"After {card.epochs} epochs on {card.recipe.dataset}. {card.notes}"
-            st.caption(catalog.plain(words))
+            data = catalog.data_set(card.recipe.dataset)
+            st.caption(catalog.plain(f"After {card.epochs} epochs on {data}. {card.notes}"))
             if not row.shipped:
                 st.info(
                     "Its weights are not here, only its results: the other pages do not have it. "
