@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-import torch
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Server, wait_run
 from tests.browser.test_app import address
-from tests.explorer.conftest import CGAN, make_checkpoint
+from tests.explorer.conftest import CGAN, atlas_of_samples, make_checkpoint
 from training.watch import free_port
 
 ADDRESSES = "www.evil.example, a+b@evil.example (HTTPS://evil.example/a_b) http://evil.example:80/"
@@ -24,17 +23,8 @@ CLASSES = (IMAGE, BOLD, "**two**", *"3456789")
 def strange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The app on a conditional GAN whose card has addresses and markup wherever it has words."""
     root = tmp_path_factory.mktemp("strange")
-    n = 300
-    plane = torch.randn(n, 2, generator=torch.Generator().manual_seed(0)).half()
-    samples = {
-        "labels": torch.arange(n).remainder(10).byte(),
-        "pca": plane,
-        "umap": -plane,
-        "pca_share": torch.tensor([0.5, 0.25]),
-        "effect": torch.ones(CGAN.latent_dim),
-    }
     words = {"title": TITLE, "notes": ADDRESSES, "device": ADDRESSES, "classes": CLASSES}
-    make_checkpoint(root / "strange", CGAN, atlas=samples, **words)
+    make_checkpoint(root / "strange", CGAN, atlas=atlas_of_samples(300), **words)
     one = Server(free_port(), ["--checkpoints", str(root)])
     one.start()
     yield one

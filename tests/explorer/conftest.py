@@ -138,6 +138,18 @@ def make_network(spec: VAESpec | GANSpec, seed: int = 0) -> networks.Network:
     return network
 
 
+def atlas_of_samples(n: int) -> dict[str, torch.Tensor]:
+    """Planes of n samples of `CGAN`, scattered anyhow."""
+    plane = torch.randn(n, 2, generator=torch.Generator().manual_seed(0)).half()
+    return {
+        "labels": torch.arange(n).remainder(10).byte(),
+        "pca": plane,
+        "umap": -plane,
+        "pca_share": torch.tensor([0.5, 0.25]),
+        "effect": torch.ones(CGAN.latent_dim),
+    }
+
+
 def make_checkpoint(
     folder: Path,
     spec: VAESpec | GANSpec,

@@ -27,6 +27,7 @@ from tests.explorer.conftest import (
     VAE_Z2,
     VAE_Z5,
     Open,
+    atlas_of_samples,
     checked,
     conv_vae,
     floats,
@@ -249,15 +250,8 @@ def laid_out(open_page: Open, tmp_path: Path) -> Callable[..., AppTest]:
         "pca_variance": torch.ones(5),
         "umap": plane,
     }
-    samples = {
-        "labels": torch.arange(n).remainder(10).byte(),
-        "pca": plane,
-        "umap": -plane,
-        "pca_share": torch.tensor([0.5, 0.25]),
-        "effect": torch.ones(CGAN.latent_dim),
-    }
     make_checkpoint(tmp_path / "vae", VAE_Z5, atlas=codes)
-    make_checkpoint(tmp_path / "cgan", CGAN, atlas=samples)
+    make_checkpoint(tmp_path / "cgan", CGAN, atlas=atlas_of_samples(n))
 
     def open_one(model: str, page: str = "map", **link: str) -> AppTest:
         return open_page(page, checkpoints=tmp_path, model=model, **link)
