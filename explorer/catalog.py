@@ -28,7 +28,12 @@ MISNAMED = (
     "underscores"
 )
 """The problem of any other."""
-FILES = ("card.json", "weights.safetensors", DECODER)
+PICKLED = (".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+"""How files end that others keep models in, and that can run code."""
+TOLD = "as the README tells under “Your own decoder”"
+"""How problems end that say themselves what to do."""
+WEIGHTS = "weights.safetensors"
+FILES = ("card.json", WEIGHTS, DECODER)
 """Files of a folder that make it the model that it is."""
 ELBO_PARTS = {"test/reconstruction", "test/kl"}
 """The parts of a VAE's negative ELBO."""
@@ -91,7 +96,8 @@ def scan(root: Path) -> Catalog:
     cards, problems = _scan_models(root, find(root))
     order = sorted(cards, key=lambda name: (_turn(cards[name]), natural(name)))
     kept, bad = _scan_results(root)
-    return Catalog(root, {name: cards[name] for name in order}, problems | bad, kept)
+    strays = _scan_strays(root)
+    return Catalog(root, {name: cards[name] for name in order}, problems | bad | strays, kept)
 
 
 def open_key(root: Path, key: str) -> AnyModel:
@@ -173,6 +179,33 @@ def _scan_results(root: Path) -> tuple[dict[str, Card], dict[str, str]]:
     return cards, problems
 
 
+def _scan_strays(root: Path) -> dict[str, str]:
+    """What looks like a model and has no card, by file or folder, and what to do about it."""
+    problems = {}
+    for one in sorted(root.glob("*")):
+        under_way = one.name.startswith(".") or one.suffix in (".partial", ".state")
+        if under_way or (one / "card.json").exists():
+            continue
+        files = sorted(one.glob("*")) if one.is_dir() else [one]
+        if problem := next(filter(None, map(_stray, files)), ""):
+            problems[one.name] = problem
+    return problems
+
+
+def _stray(file: Path) -> str:
+    """What is wrong with a file that has no card beside it; "" where it is no model's."""
+    if file.suffix.lower() in PICKLED:
+        return (
+            f"{file.name} can run code when it is opened, so it is not: export the decoder to "
+            f"{DECODER}, {TOLD}"
+        )
+    if file.name == DECODER:
+        return f"{file.name} has no card.json beside it: write one, {TOLD}"
+    if file.suffix.lower() == ".onnx":
+        return f"{file.name} has to be called {DECODER}, in a folder with a card.json, {TOLD}"
+    return "card.json is missing" if file.name == WEIGHTS else ""
+
+
 def natural(text: str) -> list[tuple[float, str]]:
     """What to sort names by so that z2 comes before z10."""
     parts = re.split(r"([0-9]+)", text.casefold())
@@ -238,7 +271,7 @@ def earlier(card: AnyCard) -> list[int]:
 
 def remedy(name: str, problem: str) -> str:
     """What to do about a folder that failed a check, as Markdown."""
-    if problem == MISNAMED or problem.startswith("schema version"):  # they say so themselves
+    if problem == MISNAMED or problem.endswith(TOLD) or problem.startswith("schema version"):
         return ""
     anew = f" or train it anew with `latent-train fit {name}`," if name in RECIPES else ""
     return f"Copy the folder again from where it came,{anew} or move it away."

@@ -12,7 +12,6 @@ from training.checkpoint import Card
 from training.onnx_files import AnyCard
 from training.report import REPORTS
 
-WEIGHTS = "weights.safetensors"
 OWN = "own"
 BROUGHT = "brought"
 
@@ -125,7 +124,7 @@ def _scores(card: AnyCard) -> Mapping[str, float]:
 def weights_bytes(card: AnyCard) -> int:
     """Size of the file that is opened to draw with the model."""
     files = card.files
-    kept = [files[WEIGHTS]] if WEIGHTS in files else list(files.values())
+    kept = [files[catalog.WEIGHTS]] if catalog.WEIGHTS in files else list(files.values())
     return sum(entry.size for entry in kept)
 
 

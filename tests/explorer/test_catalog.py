@@ -52,6 +52,41 @@ def test_good_models_are_found_beside_bad_ones(mixed: Path) -> None:
         assert found.open(name).card == found.cards[name]
 
 
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        ("mine/model.pt", "model.pt can run code when it is opened, so it is not"),
+        ("mine/last.CKPT", "last.CKPT can run code when it is opened, so it is not"),
+        ("model.pth", "model.pth can run code when it is opened, so it is not"),
+        ("mine/generator.onnx", "generator.onnx has to be called decoder.onnx"),
+        ("mine/decoder.onnx", "decoder.onnx has no card.json beside it"),
+        ("mine/weights.safetensors", "card.json is missing"),
+    ],
+)
+def test_models_without_a_card_are_named_with_what_to_do(
+    tmp_path: Path, file: str, words: str
+) -> None:
+    path = tmp_path / file
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"...")
+    found = catalog.scan(tmp_path)
+    name = Path(file).parts[0]
+    assert list(found.problems) == [name]
+    assert words in found.problems[name]
+    told = f"{found.problems[name]} {catalog.remedy(name, found.problems[name])}"
+    assert ("Your own decoder" in told) != ("Copy the folder again" in told)
+
+
+@pytest.mark.parametrize(
+    "file", ["notes/about.txt", "judges/x/model.pt", ".hidden/model.pt", "one.partial/model.pt"]
+)
+def test_what_is_no_model_is_not_named(tmp_path: Path, file: str) -> None:
+    path = tmp_path / file
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"...")
+    assert catalog.scan(tmp_path).problems == {}
+
+
 def test_every_bad_folder_is_named_with_the_check_that_failed(mixed: Path) -> None:
     problems = catalog.scan(mixed).problems
     words = {
