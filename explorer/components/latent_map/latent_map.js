@@ -71,7 +71,7 @@ function buildMap({ component, root, newView, tell }) {
 
   // One finger points, as the mouse does; Plotly gets what two do, and what draws a lasso.
   let touching = 0;
-  const fingers = ({ pointerType }, count) => pointerType === "touch" && touching === count;
+  const fingers = ({ pointerType }, count) => pointerType !== "mouse" && touching === count;
   pad.addEventListener("touchstart", (event) => {
     touching = event.touches.length;
     const panning = plot && surface._fullLayout.dragmode === "pan";
