@@ -308,27 +308,30 @@ def publish(page: str) -> None:
 
 
 def follow(page: str) -> bool:
-    """Where the browser went back or forward, take the page's keys from its URL; whether it did.
+    """Where the browser went back or forward, take the page's keys from its URL.
 
     It did where a page is entered whose URL says anything (a link to another page says nothing),
     or where the URL is another than the one published and the state is still the same: what the
-    user did since is newer than any URL.
+    user did since is newer than any URL. True there, and wherever a page is entered.
     """
-    st.session_state["followed"] = went = _went(page)
+    entered = st.session_state.get("page") != page
+    st.session_state["page"] = page  # at once: whoever leaves a page soon cuts its drawing off
+    st.session_state["followed"] = went = _went(page, entered)
     if went:
         _take(page)
-    return went
+    return went or entered
 
 
-def _went(page: str) -> bool:
+def _went(page: str, entered: bool) -> bool:
     """Whether the browser went back or forward."""
     published: Published | None = st.session_state.get("published")
     found, link = st.query_params.to_dict(), _written(page)
     if published is None or found == link:
         return False
-    if published.page != page:
+    if entered:
         return bool(found)
-    return published.link == link and time.monotonic() - published.at > ON_ITS_WAY_SECONDS
+    unchanged = (published.page, published.link) == (page, link)
+    return unchanged and time.monotonic() - published.at > ON_ITS_WAY_SECONDS
 
 
 def _take(page: str) -> None:

@@ -60,9 +60,8 @@ def main() -> None:
         st.switch_page(PAGES["map"])  # the link is of a time when the map was the first page
     if asked := st.session_state.pop("go", None):
         st.switch_page(PAGES[asked])
-    if links.follow(name) or st.session_state.get("page") != name:
+    if links.follow(name):
         state.tell_all()  # what was pointed at on another page, and not settled on, stays behind
-    st.session_state["page"] = name
     if "model" in links.PAGE_KEYS[name]:  # the others are about many models
         found = resources.models()
         if not found.cards:

@@ -184,6 +184,8 @@ def script() -> None:
         st.warning(problem)
     if page := st.session_state.get("publish"):
         links.follow(page)
+        if st.session_state.get("cut off"):
+            st.stop()
         links.publish(page)
 
 
@@ -381,6 +383,31 @@ def test_back_to_another_page_restores_what_it_showed() -> None:
     app.run()
     go_to(app, "map", z="1_2")
     assert app.session_state["z"] == [1, 2]
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_page_left_before_it_was_drawn_undoes_nothing(times: int) -> None:
+    app = follow(z="1_2")
+    written(app, "sliders")
+    app.session_state["z"] = [3.0, 4.0]
+    app.run()
+    app.session_state["published"] = replace(app.session_state["published"], at=0.0)
+    app.session_state["cut off"] = True
+    for _ in range(times):
+        written(app, "map")  # whose URL is never written
+    app.session_state["cut off"] = False
+    assert written(app, "sliders") == {"z": "3_4"}
+    assert app.session_state["z"] == [3, 4]
+
+
+def test_a_page_that_was_cut_off_is_drawn_as_it_was_entered() -> None:
+    app = follow(z="1_2")
+    written(app, "sliders")
+    app.session_state["published"] = replace(app.session_state["published"], at=0.0)
+    app.session_state["cut off"] = True
+    written(app, "map")
+    app.session_state["cut off"] = False
+    assert written(app, "map") == {"z": "1_2"}
 
 
 def test_a_browser_that_has_not_heard_of_the_new_url_undoes_nothing() -> None:
