@@ -182,6 +182,7 @@ def test_a_click_sets_a_mode_where_it_is(
 ) -> None:
     canvas = open_step(page, app, "open")
     wait_painted(canvas, 1)
+    wait_run(page)  # the canvas has its size once all of the page is drawn
     box = canvas.bounding_box()
     assert box is not None
     inner = 0.94 * box["width"]  # the square of ±1.25, inside a margin
