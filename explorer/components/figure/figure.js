@@ -48,7 +48,8 @@ function buildFigure({ component, root, tell }) {
     if (!hasWebGL()) {
       for (const trace of data) trace.type = trace.type.replace(/gl$/, "");
     }
-    return { data, layout: { height: HEIGHT * Math.min(scale, 1.4), ...layout, template: look(root, scale) } };
+    const height = HEIGHT * Math.min(scale, 1.4);
+    return { data, layout: { height, ...layout, template: look(root, scale) } };
   }
 
   async function draw() {
@@ -87,9 +88,9 @@ function buildFigure({ component, root, tell }) {
       surface.setAttribute("aria-label", `${title}. ${alt}`);
       buttons.forEach((button) =>
         button.setAttribute("aria-label", `${button.textContent} of ${title}`));
-      const look = `${getComputedStyle(root).color} ${enlarged()}`;
-      if (drawn && same && theme === look) return undefined;
-      theme = look;
+      const now = `${getComputedStyle(root).color} ${enlarged()}`;
+      if (drawn && same && theme === now) return undefined;
+      theme = now;
       return draw().then(() => tell(""), (error) => tell(error.message));
     },
     close() {
