@@ -9,8 +9,8 @@ from explorer.lessons import Exhibit, Finding, Step, copies
 from explorer.lessons.beta import bound_answer, copies_answer, name_of
 from explorer.pages import lesson_beta_live, lesson_beta_more
 from explorer.pages.lesson_beta_live import Betas
-from explorer.pages.lesson_blur_charts import several
-from explorer.pages.lesson_blur_parts import (
+from explorer.pages.lesson_charts import several
+from explorer.pages.lesson_images import (
     choose,
     copied,
     lacking,

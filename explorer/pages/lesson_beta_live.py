@@ -18,8 +18,8 @@ from explorer.lessons.beta import (
     name_of,
 )
 from explorer.lessons.copies import Copies
-from explorer.pages.lesson_blur_charts import several
-from explorer.pages.lesson_blur_parts import Subject
+from explorer.pages.lesson_charts import several
+from explorer.pages.lesson_images import Subject
 from explorer.pages.report_pictures import show_figures
 
 FAR = 2.0

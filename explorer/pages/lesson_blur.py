@@ -17,8 +17,8 @@ from explorer.pages import (
     lesson_blur_pair,
     lesson_blur_spectrum,
 )
-from explorer.pages.lesson_blur_charts import bars
-from explorer.pages.lesson_blur_parts import (
+from explorer.pages.lesson_charts import bars
+from explorer.pages.lesson_images import (
     Subject,
     choose,
     copied,

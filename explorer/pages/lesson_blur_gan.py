@@ -12,7 +12,7 @@ from explorer.lessons import Exhibit, Finding, copies
 from explorer.lessons.blur import COUNTS, gan_answer
 from explorer.pages import parts
 from explorer.pages.lesson_blur_means import STARTED, mean
-from explorer.pages.lesson_blur_parts import (
+from explorer.pages.lesson_images import (
     LARGE,
     Subject,
     choose,

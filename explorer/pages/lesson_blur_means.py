@@ -9,8 +9,8 @@ import torch
 from explorer import catalog, resources
 from explorer.lessons import Exhibit, Finding, copies
 from explorer.lessons.blur import COUNTS, draws_answer, nearest_answer
-from explorer.pages.lesson_blur_charts import REAL, curves, with_real
-from explorer.pages.lesson_blur_parts import (
+from explorer.pages.lesson_charts import REAL, curves, with_real
+from explorer.pages.lesson_images import (
     Subject,
     choose,
     copied,

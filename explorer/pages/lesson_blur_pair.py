@@ -8,9 +8,9 @@ import streamlit as st
 from explorer import resources
 from explorer.lessons import Exhibit, Finding, copies
 from explorer.lessons.blur import MIXES, pair_answer
-from explorer.pages.lesson_blur_charts import REAL, curves
 from explorer.pages.lesson_blur_means import blurred
-from explorer.pages.lesson_blur_parts import Subject, measured, row
+from explorer.pages.lesson_charts import REAL, curves
+from explorer.pages.lesson_images import Subject, measured, row
 from explorer.pages.report_pictures import show_figures
 from explorer.pictures import to_pixels
 from training import metrics

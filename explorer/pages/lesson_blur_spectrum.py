@@ -7,8 +7,8 @@ import streamlit as st
 from explorer import catalog, resources
 from explorer.lessons import Exhibit, Finding, copies
 from explorer.lessons.blur import BANDS, COARSE, kept, spectrum_answer
-from explorer.pages.lesson_blur_charts import curves
-from explorer.pages.lesson_blur_parts import Subject, lacking
+from explorer.pages.lesson_charts import curves
+from explorer.pages.lesson_images import Subject, lacking
 from explorer.pages.report_pictures import show_figures
 from training.metrics import HIGH_FREQUENCY
 

@@ -1,4 +1,4 @@
-"""What the steps of two lessons share: the models and the image they are about, measured rows."""
+"""What the steps of several lessons share: the models and the image they are about, measured rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The figures of two lessons as Plotly values: each tells apart by marks or patterns too."""
+"""The figures of several lessons as Plotly values: each tells apart by marks or patterns too."""
 
 from __future__ import annotations
 
