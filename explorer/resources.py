@@ -17,6 +17,7 @@ from explorer.gallery import Gallery
 from explorer.layout import Layout
 from explorer.lessons import copies
 from explorer.lessons.copies import Copies, Look
+from explorer.lessons.survey import Survey, survey
 from explorer.live import app_service
 from explorer.live.service import DecodeService
 from training import checkpoint as checkpoints
@@ -429,8 +430,12 @@ def measured_images(card: AnyCard) -> torch.Tensor:
     images = real_images(card)
     if images is None:
         raise DataError(missing(card))
-    chosen = np.linspace(0, len(images) - 1, _measured(card, len(images)))
-    return images.images(chosen.astype(int).tolist()).float() / 255
+    return images.images(_evenly(card, images)).float() / 255
+
+
+def _evenly(card: AnyCard, images: Gallery) -> list[int]:
+    """Numbers of the images that are measured."""
+    return np.linspace(0, len(images) - 1, _measured(card, len(images))).astype(int).tolist()
 
 
 def _measured(card: AnyCard, most: int = MEASURED) -> int:
@@ -447,6 +452,24 @@ def copied(name: str) -> Copies:
 def _copied(name: str, sha256: str, shown: Stamp) -> Copies:
     opened = trained(name)
     return copies.measure(opened, measured_images(opened.card))
+
+
+def surveyed(name: str) -> Survey:
+    """What lies where in a VAE's latent space; raises CheckpointError, DataError."""
+    reader = judge(models().cards[name])
+    read_by = reader.card.weights_sha256 if reader else ""
+    return _surveyed(name, _sha256(name), _shown(name), read_by, reader)
+
+
+@st.cache_data(show_spinner="Looking round in the latent space…", max_entries=32)
+def _surveyed(
+    name: str, sha256: str, shown: Stamp, read_by: str, _judge: Checkpoint | None
+) -> Survey:
+    opened = trained(name)
+    x, images = measured_images(opened.card), real_images(opened.card)
+    assert images, "they have just been measured"
+    y = images.data.labels[_evenly(opened.card, images)]
+    return survey(opened, _judge, x, y)
 
 
 def samples_look(name: str) -> Look:

@@ -19,6 +19,7 @@ from explorer.pages.lesson_images import (
     copied,
     lacking,
     measured,
+    read_as,
     row,
 )
 from explorer.pictures import Pixels
@@ -62,15 +63,10 @@ def samples(name: str, card: Card, n: int) -> Pixels:
 
 def read_row(name: str, card: Card, drawn: Pixels) -> None:
     """Samples with what the judge reads in each, and how sure it is."""
-    judge = resources.judge(card)
-    sure = resources.reading(judge, drawn).logits.softmax(1) if judge else None
     with st.container(horizontal=True, gap="xsmall"):
-        for i, image in enumerate(drawn):
-            words = "sample"
-            if sure is not None:
-                words = f"{card.classes[int(sure[i].argmax())]}, {float(sure[i].max()):.0%} sure"
+        for i, (image, words) in enumerate(zip(drawn, read_as(card, drawn), strict=True)):
             with st.container(width=LARGE):
-                parts.show(st, image, words, f"{name}-{i}", most=LARGE)
+                parts.show(st, image, words or "sample", f"{name}-{i}", most=LARGE)
 
 
 def scored(cards: Mapping[str, Card]) -> dict[str, dict[str, float]]:
@@ -130,7 +126,7 @@ def open_end(about: Subject) -> Exhibit:
     counts = [k for k in COUNTS if k < len(about.images)]
     started = min(STARTED, counts[-1])
     k = st.select_slider("Real images averaged", counts, started, key="lesson_averaged")
-    image = choose(about.images, draws=True)
+    image = choose(about.images, "Draw again")
     x = about.images.images([image])[0].float() / 255
     seed = st.session_state["seed"]
     z = copies.posterior(resources.trained(name), x, DRAWS, seed, width).numpy()

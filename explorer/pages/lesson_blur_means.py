@@ -42,7 +42,7 @@ def draws(about: Subject) -> Exhibit:
     names = copies.by_latent(about.cards)
     name = max(names, key=lambda name: resources.copied(name).share)
     st.caption(f"By {catalog.plain(about.cards[name].title)}, the sharpest of the first step.")
-    image = choose(about.images, draws=True)
+    image = choose(about.images, "Draw again")
     x = about.images.images([image])[0].float() / 255
     seed = st.session_state["seed"]
     z = copies.posterior(resources.trained(name), x, DRAWS, seed).numpy()

@@ -1,4 +1,4 @@
-"""What the steps of several lessons share: the models and the image they are about, measured rows."""
+"""What several lessons share: the models and the image they are about, measured pictures."""
 
 from __future__ import annotations
 
@@ -57,8 +57,11 @@ def lacking(about: Subject, *recipes: str) -> None:
         st.info(f"Not in the checkpoints folder, and so not shown here: {commands} trains it.")
 
 
-def choose(images: Gallery, *, draws: bool = False) -> int:
-    """Number of the image that a step is about, and ways to another one; or to other draws."""
+def choose(images: Gallery, again: str = "") -> int:
+    """Number of the image that a step is about, and ways to another one.
+
+    A button ``again``, where it has a name, draws another seed.
+    """
     chosen, classes = selected(images), images.data.classes
     with st.container(horizontal=True, vertical_alignment="center"):
         with st.popover("Choose an image", icon=":material/image:"):
@@ -80,8 +83,8 @@ def choose(images: Gallery, *, draws: bool = False) -> int:
                     settled=_select,
                 )
         st.button("At random", on_click=_at_random, args=(images,), icon=":material/casino:")
-        if draws:
-            st.button("Draw again", on_click=state.randomise, icon=":material/refresh:")
+        if again:
+            st.button(again, on_click=state.randomise, icon=":material/refresh:")
         named = classes[int(images.data.labels[chosen])]
         st.caption(f"Image {chosen:,}, a real {catalog.plain(named)}.")
     return chosen
@@ -105,6 +108,14 @@ def _at_random(images: Gallery) -> None:
 def copied(name: str, image: int) -> Pixels:
     """What a VAE makes of a real image: (H, W, C), from the mean of its posterior."""
     return resources.draw(name, resources.codes(name)[0][[image]])[0]
+
+
+def read_as(card: Card, drawn: Pixels) -> list[str]:
+    """What the judge reads in pictures (n, H, W, C) and how sure it is; no words without one."""
+    if (judge := resources.judge(card)) is None:
+        return [""] * len(drawn)
+    sure = resources.reading(judge, drawn).logits.softmax(1)
+    return [f"{card.classes[int(one.argmax())]}, {float(one.max()):.0%} sure" for one in sure]
 
 
 def measured(

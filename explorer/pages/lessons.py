@@ -7,7 +7,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from explorer.lessons import Exhibit, Lesson, Step, beta, blur, digits, plane, progress
+from explorer.lessons import Exhibit, Lesson, Step, beta, blur, digits, plane, progress, space
 from explorer.pages import (
     lesson_beta,
     lesson_blur,
@@ -15,12 +15,14 @@ from explorer.pages import (
     lesson_frame,
     lesson_parts,
     lesson_plane,
+    lesson_space,
     lesson_summary,
 )
 
 SHOWN: dict[str, tuple[Lesson, Callable[[Step], Exhibit | None]]] = {
     lesson.name: (lesson, show)
     for lesson, show in (
+        (space.LESSON, lesson_space.show),
         (plane.LESSON, lesson_plane.show),
         (digits.LESSON, lesson_digits.show),
         (blur.LESSON, lesson_blur.show),
