@@ -303,6 +303,8 @@ def publish(page: str) -> None:
     before: Published | None = st.session_state.get("published")
     at = time.monotonic() if written else before.at if before else 0.0
     st.session_state["published"] = Published(page, link, at)
+    if st.session_state.pop("bare", False):
+        _entries()[page] = link
     if written:
         st.query_params.from_dict(link)
 
@@ -316,6 +318,8 @@ def follow(page: str) -> bool:
     """
     entered = st.session_state.get("page") != page
     st.session_state["page"] = page  # at once: whoever leaves a page soon cuts its drawing off
+    if entered:
+        st.session_state["bare"] = not st.query_params
     st.session_state["followed"] = went = _went(page, entered)
     if went:
         _take(page)
@@ -335,15 +339,24 @@ def _went(page: str, entered: bool) -> bool:
 
 
 def _take(page: str) -> None:
-    """Set the page's keys to what its URL says, or to their defaults; what was said stays said."""
+    """Set the page's keys to what its URL says, or to their defaults; what was said stays said.
+
+    A URL that says nothing stands for what the page was entered with.
+    """
+    link = st.query_params.to_dict() or _entries().get(page, {})
     for name in PAGE_KEYS[page]:
         if name == "said":
             continue
         key, value = KEYS[name], KEYS[name].default
-        if name in st.query_params:
+        if name in link:
             with contextlib.suppress(ValueError):  # none that was published
-                value = key.read(st.query_params[name])
+                value = key.read(link[name])
         st.session_state[name] = value
+
+
+def _entries() -> dict[str, dict[str, str]]:
+    """What pages published first, after a link to them that said nothing, by page."""
+    return st.session_state.setdefault("entries", {})
 
 
 def _written(page: str) -> dict[str, str]:

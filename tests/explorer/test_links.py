@@ -385,6 +385,24 @@ def test_back_to_another_page_restores_what_it_showed() -> None:
     assert app.session_state["z"] == [1, 2]
 
 
+def test_back_to_the_bare_address_of_a_page_keeps_what_it_was_entered_with() -> None:
+    """A link of the sidebar is an entry of its own, before the one that the page publishes."""
+    app = follow(model="tiny", seed="5")
+    written(app, "sliders")
+    app.query_params = {}
+    assert written(app, "digits") == {"model": "tiny", "seed": "5"}
+    app.session_state["text"] = "7"
+    app.run()
+    go_to(app, "digits", model="tiny", seed="5")
+    assert app.session_state["text"] == "2026"
+    for _ in range(2):  # still, whatever makes the page run again
+        go_to(app, "digits")
+        assert (app.session_state["model"], app.session_state["seed"]) == ("tiny", 5)
+        assert dict(app.query_params) == {}, "another entry would end the way forward"
+    app.query_params = {}
+    assert written(app, "sliders") == {"model": "tiny", "seed": "5"}
+
+
 @pytest.mark.parametrize("times", [1, 2])
 def test_a_page_left_before_it_was_drawn_undoes_nothing(times: int) -> None:
     app = follow(z="1_2")

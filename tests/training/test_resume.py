@@ -251,6 +251,32 @@ def test_distances_of_two_judges_are_not_compared(
     assert told == (best == 2)
 
 
+@pytest.mark.parametrize("first", [True, False], ids=["goes", "comes"])
+def test_a_judge_may_come_or_go_between_two_runs(
+    first, recipes, judges, halves: Splits, tmp_path
+):
+    recipe, folder = recipes["cgan"], tmp_path / "cgan"
+    state = state_path(folder)
+    for judged, planned in ((first, 1), (not first, 2), (not first, 3)):
+        judge = judges[0] if judged else None
+        *_, run = fit(
+            recipe,
+            *halves,
+            Progress(),
+            epochs=planned,
+            judge=judge,
+            saver=Every(state, settings(recipe, halves[0])),
+            resumed=state if state.exists() else None,
+        )
+        card = publish.publish(run, *halves, folder, judge)
+    held_out = load(folder).history()["test"]
+    assert {len(values) for values in held_out.values()} == {3}
+    assert ("test/frechet" in card.metrics) == (not first)
+    if not first:
+        assert np.isnan(held_out["frechet"][0])
+        assert np.isfinite(held_out["frechet"][1:]).all()
+
+
 def test_a_state_that_names_no_judge_is_gone_on_with(
     recipes, judges, halves: Splits, tmp_path, monkeypatch
 ):
