@@ -270,6 +270,9 @@ def close_epoch(session: Session, means: dict[str, float], held_out: dict[str, f
         for name, value in values.items():
             run.history[split].setdefault(name, []).append(value)
     run.epochs += 1
+    for parts in run.history.values():  # a judge that came or went has measured some epochs alone
+        for name in [name for name, values in parts.items() if len(values) != run.epochs]:
+            del parts[name]
     for name, values in session.recent.items():
         new = torch.stack(values).to("cpu", torch.float32)
         run.batch_losses[name] = torch.cat([run.batch_losses.get(name, new[:0]), new])

@@ -252,9 +252,7 @@ def test_distances_of_two_judges_are_not_compared(
 
 
 @pytest.mark.parametrize("first", [True, False], ids=["goes", "comes"])
-def test_a_judge_may_come_or_go_between_two_runs(
-    first, recipes, judges, halves: Splits, tmp_path
-):
+def test_a_judge_may_come_or_go_between_two_runs(first, recipes, judges, halves: Splits, tmp_path):
     recipe, folder = recipes["cgan"], tmp_path / "cgan"
     state = state_path(folder)
     for judged, planned in ((first, 1), (not first, 2), (not first, 3)):
@@ -271,10 +269,8 @@ def test_a_judge_may_come_or_go_between_two_runs(
         card = publish.publish(run, *halves, folder, judge)
     held_out = load(folder).history()["test"]
     assert {len(values) for values in held_out.values()} == {3}
-    assert ("test/frechet" in card.metrics) == (not first)
-    if not first:
-        assert np.isnan(held_out["frechet"][0])
-        assert np.isfinite(held_out["frechet"][1:]).all()
+    assert "frechet" not in held_out, "it was not measured in every epoch"
+    assert "test/generator" in card.metrics
 
 
 def test_a_state_that_names_no_judge_is_gone_on_with(
