@@ -50,11 +50,12 @@ NEAREST = 10
 def models() -> Catalog:
     """The catalog of the checkpoints folder, scanned again when a folder or a model changes."""
     root = settings.checkpoints_dir()
-    return _catalog(root, _stamp(root))
+    return _catalog(root, hash(_stamp(root)))
 
 
-@st.cache_data(show_spinner=False, max_entries=4)
-def _catalog(root: Path, stamp: Stamp) -> Catalog:
+# A resource and a number: a page asks two dozen times, and must not copy the catalog each time.
+@st.cache_resource(show_spinner=False, max_entries=4)
+def _catalog(root: Path, stamp: int) -> Catalog:
     return catalog.scan(root)
 
 

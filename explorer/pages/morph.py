@@ -95,12 +95,17 @@ def _honesty(name: str, card: AnyCard, near: np.ndarray | None) -> str:
 
 def _downloads(name: str, morph: Morph, originals: Sequence[pictures.Pixels | None]) -> None:
     """The strip as the page shows it, the frames in motion, and what makes them anew."""
-    frames = morph.render(resources.checkpoint(name))
     recipe = morph.model_dump_json(indent=1)
-    row = pictures.row(_beside(frames, originals))
+
+    def frames() -> pictures.Pixels:
+        return morph.render(resources.checkpoint(name))
+
+    def row() -> bytes:
+        return pictures.png(pictures.row(_beside(frames(), originals)), {"recipe": recipe})
+
     files = (
-        ("Save PNG", pictures.png(row, {"recipe": recipe}), "png", "image/png"),
-        ("Save GIF", pictures.gif(frames), "gif", "image/gif"),
+        ("Save PNG", row, "png", "image/png"),
+        ("Save GIF", lambda: pictures.gif(frames()), "gif", "image/gif"),
         ("Save recipe", recipe, "json", "application/json"),
     )
     with st.container(horizontal=True):

@@ -79,10 +79,14 @@ def page() -> None:
         with pinned():
             picture(f"slider_picture_{name}", data, fps=True)
         z, weights = state.z_of(card), state.weights_of(card)
-        image = parts.decode(name, z[None], None if weights is None else weights[None])[0]
+
+        def saved() -> bytes:
+            image = parts.decode(name, z[None], None if weights is None else weights[None])[0]
+            return pictures.png(pictures.enlarge(image, sizes.enlargement(len(image), SAVED)))
+
         st.download_button(
             "Save PNG",
-            pictures.png(pictures.enlarge(image, sizes.enlargement(len(image), SAVED))),
+            saved,
             f"{name}.png",
             "image/png",
             on_click="ignore",

@@ -149,6 +149,46 @@ def test_back_leads_to_the_page_before(page: Page, server: Server) -> None:
     assert z_in_link(page) == [0.5, -0.5]
 
 
+def test_back_on_the_bare_address_of_a_page_keeps_the_model(page: Page, server: Server) -> None:
+    """A click in the sidebar is an entry of its own: /digits, then /digits?model=... ."""
+    page.goto(address(server, "sliders", model="mnist-cgan", seed=5))
+    wait_run(page)
+    visit(page, "Digits")
+    page.wait_for_url(re.compile("model=mnist-cgan"))
+    go_back(page)
+    page.wait_for_url(re.compile("/digits$"))
+    wait_run(page)
+    expect(page.get_by_test_id("stSidebar")).to_contain_text("Conditional GAN")
+    go_back(page)
+    page.wait_for_url(re.compile(r"/sliders\?model=mnist-cgan&seed=5$"))
+    wait_run(page)
+    expect(page.get_by_test_id("stSidebar")).to_contain_text("Conditional GAN")
+
+
+@pytest.mark.parametrize(
+    ("name", "testid", "keys", "before"),
+    [
+        ("morph", "strip-scrub", ("ArrowRight", "ArrowRight"), "0.02"),
+        ("replay", "epoch-scrub", ("Home", "ArrowRight"), "0"),
+    ],
+)
+def test_back_moves_the_scrubber_too(
+    page: Page, server: Server, name: str, testid: str, keys: tuple[str, str], before: str
+) -> None:
+    page.goto(address(server, name, model=VAE))
+    wait_run(page)
+    scrub = page.get_by_test_id(testid)
+    for key in keys:
+        was = page.url
+        scrub.press(key)
+        page.wait_for_url(lambda url, was=was: url != was)
+        wait_run(page)
+    expect(scrub).not_to_have_value(before)
+    go_back(page)
+    wait_run(page)
+    expect(scrub).to_have_value(before)
+
+
 def test_a_server_that_says_nothing_is_told_of(page: Page, server: Server) -> None:
     """A proxy that holds frames back: nothing closes, and nothing comes."""
     silent = threading.Event()

@@ -195,6 +195,19 @@ def test_a_random_morphs_link_is_restored(open_page: Open) -> None:
     assert not app.warning
 
 
+def test_back_takes_the_seeds_of_a_random_morph_from_the_link(open_page: Open) -> None:
+    link = {"model": "tiny-cgan", "a": "seed-12", "b": "seed-34"}
+    app = open_page("morph", **link)
+    checked(app.number_input(key="seed_a").set_value(5).run())
+    assert app.session_state["a"] == app.query_params["a"] == "seed-5"
+    app.session_state["published"] = replace(app.session_state["published"], at=0.0)
+    app.query_params = dict(link)
+    checked(app.run())
+    assert app.number_input(key="seed_a").value == 12
+    assert app.session_state["a"] == "seed-12"
+    assert dict(app.query_params) == link
+
+
 def test_a_map_link_is_restored(open_page: Open) -> None:
     app = open_page("map", selected="test-77", grid="1", z="0.5_-0.5")
     shown = told(app, "latent_map_tiny-vae-z2")

@@ -53,13 +53,17 @@ function buildScrubber({ component, root, newView }) {
   /* A rerun is for what stands still: not for each of many arrow keys. */
   function settle() {
     clearTimeout(pending);
-    pending = setTimeout(() => current.setStateValue("at", scrub.valueAsNumber), SETTLE_MS);
+    pending = setTimeout(() => {
+      pending = null;
+      current.setStateValue("at", scrub.valueAsNumber);
+    }, SETTLE_MS);
   }
 
   /* From the first epoch to the last, and again, unless less motion is wanted. */
   function start() {
     const once = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
     clearTimeout(pending);
+    pending = null;
     play.textContent = "Pause";
     show(scrub.valueAsNumber === last ? 0 : scrub.valueAsNumber);
     playing = setInterval(() => {
@@ -92,10 +96,14 @@ function buildScrubber({ component, root, newView }) {
   root.addEventListener("pointerenter", begin);
   root.addEventListener("focusin", begin);
 
-  show(component.data.at);
+  let told = component.data.at; // where Python said last that it stands
+  show(told);
   return {
     update(component) {
       current = component;
+      if (component.data.at === told) return;
+      told = component.data.at;
+      if (!playing && !pending && told !== scrub.valueAsNumber) show(told); // Back, perhaps
     },
     close() {
       stop();

@@ -162,10 +162,16 @@ function buildStrip({ component, root, newView }) {
     drawBig();
   });
   let shown = null;
+  let told = component.data.at; // where Python said last that the scrubber stands
   return {
     update(component) {
       current = component;
       store.offer(component.data);
+      if (component.data.at !== told) {
+        told = component.data.at;
+        // What the hand has settled on comes back in thousandths; the browser's Back does not.
+        if (!playing && Math.abs(told - scrub.valueAsNumber) > 0.001) moveTo(told);
+      }
       const { path, mix, frames, near, originals } = component.data;
       const wanted = JSON.stringify([path, mix, frames, near, originals]);
       if (wanted === shown) return;
