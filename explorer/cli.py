@@ -15,11 +15,17 @@ from training.children import UNTIL_EOF, at_eof
 def _run(
     checkpoints: Annotated[
         Path | None,
-        typer.Option(help="Folder of checkpoint folders. Default: the shipped ones."),
+        typer.Option(
+            envvar="LATENT_CHECKPOINTS",
+            help="Folder of checkpoint folders. Default: the shipped ones.",
+        ),
     ] = None,
     data: Annotated[
         Path | None,
-        typer.Option(help="Folder that holds MNIST/raw. Default: data in the project's folder."),
+        typer.Option(
+            envvar="LATENT_DATA",
+            help="Folder that holds MNIST/raw. Default: data in the project's folder.",
+        ),
     ] = None,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8501,
     browser: Annotated[
@@ -32,6 +38,11 @@ def _run(
     """Open the latent explorer on this computer."""
     if until_eof:
         at_eof(lambda: os._exit(0))
+    if checkpoints is not None and (checkpoints / "card.json").exists():
+        raise typer.BadParameter(
+            f"{checkpoints} is one checkpoint: name the folder that holds it, "
+            f"--checkpoints {checkpoints.resolve().parent}"
+        )
     for variable, folder in (("LATENT_CHECKPOINTS", checkpoints), ("LATENT_DATA", data)):
         if folder is not None:
             if not folder.is_dir():

@@ -530,13 +530,16 @@ def verify(
     fails; the others are checked all the same.
     """
     from training import results
-    from training.checkpoint import CheckpointError, find
+    from training.checkpoint import CheckpointError, find, load
     from training.onnx_files import open_any
 
     def whole(path: Path) -> str:
         opened = open_any(path)
         opened.atlas()
         opened.history()
+        opened.batch_losses()
+        for epoch in opened.timeline():
+            load(path, epoch=epoch)
         return f"{len(opened.card.files)} files"
 
     def without_weights(path: Path) -> str:

@@ -249,7 +249,10 @@ def _train(
             saver.path, done = resume.chosen(folder, saver.settings)
             console.print(f"Going on with {escape(str(saver.path))} after {done} epochs.")
         scalars = options.tensorboard / recipe.name if options.tensorboard and first else None
-        app = watch.shown_in_app(options.out, recipe.name) if options.watch and first else None
+        root = data_root(options.data)
+        app = (
+            watch.shown_in_app(options.out, recipe.name, root) if options.watch and first else None
+        )
         record = running.Board(running.path_of(folder), options.resume) if first else None
         with (
             _scalars(scalars, done) as write_scalars,

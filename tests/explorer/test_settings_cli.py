@@ -54,6 +54,34 @@ def test_a_folder_that_is_not_there_is_named(command, option: str, tmp_path: Pat
     assert missing.name in printed
 
 
+@pytest.mark.parametrize("variable", ["LATENT_CHECKPOINTS", "LATENT_DATA"])
+def test_a_variable_is_read_as_its_option_is(
+    command, variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Relative to where the command was typed, and looked at."""
+    from explorer import app
+
+    monkeypatch.setattr(os, "chdir", lambda _: None)
+    monkeypatch.setattr(app.app, "run", lambda config: None)
+    (tmp_path / "own").mkdir()
+    monkeypatch.setenv(variable, os.path.relpath(tmp_path / "own"))
+    assert command()[0] == 0
+    assert os.environ[variable] == str(tmp_path / "own")
+    monkeypatch.setenv(variable, "nowhere")
+    code, printed = command()
+    assert code == 2
+    assert "there is no folder nowhere" in printed
+
+
+def test_a_checkpoints_own_folder_is_told_from_a_folder_of_them(command, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "card.json").write_text("{}")
+    code, printed = command("--checkpoints", str(tmp_path / "mine"))
+    assert code == 2
+    assert "is one checkpoint" in printed
+    assert str(tmp_path.parent.name) in printed
+
+
 @pytest.mark.parametrize("port", ["0", "65536", "http"])
 def test_a_port_that_is_none_is_refused(command, port: str) -> None:
     code, printed = command("--port", port)

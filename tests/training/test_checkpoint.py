@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save
+from typer.testing import CliRunner
 
 from training import checkpoint, networks
 from training.checkpoint import (
@@ -20,6 +21,7 @@ from training.checkpoint import (
     verify_files,
     write_folder,
 )
+from training.cli import app
 from training.data import ImageData
 
 Splits = tuple[ImageData, ImageData]
@@ -563,6 +565,17 @@ def test_earlier_weights_are_verified_as_the_last_ones_are(replayable, tmp_path)
         load(path, epoch=1)
     (path / name).write_bytes(b"")
     assert f"{name} is truncated" in refusal(path)
+
+
+@pytest.mark.parametrize("name", ["timeline/epoch-0001.safetensors", "batches.safetensors"])
+def test_verify_looks_into_every_file(replayable, tmp_path, name):
+    path = Path(shutil.copytree(replayable, tmp_path / REPLAYED))
+    runner = CliRunner()
+    assert runner.invoke(app, ["verify", str(path)]).exit_code == 0
+    edit_tensors(path, name, lambda t: t.update(spy=torch.zeros(1, 1)))
+    result = runner.invoke(app, ["verify", str(path)])
+    assert result.exit_code == 1
+    assert "spy" in result.output
 
 
 def test_the_losses_of_every_batch_come_back(replayable, tiny_checkpoints):

@@ -83,6 +83,17 @@ def test_the_app_runs_as_long_as_the_block(instead, started, tmp_path, capsys):
     assert options[-2:] == ["--no-browser", "--until-eof"]
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_the_app_shows_the_images_that_the_run_learns_from(instead, started, tmp_path, there):
+    instead()
+    data = tmp_path if there else tmp_path / "nowhere"
+    with watch.shown_in_app(tmp_path, "a-run", data):
+        pass
+    options = [str(word) for word in started[0].args]
+    assert ("--data" in options) == there
+    assert not there or options[options.index("--data") + 1] == str(tmp_path)
+
+
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
 def test_an_error_ends_the_app_too(instead, started, tmp_path, error):
     instead()
