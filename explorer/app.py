@@ -12,9 +12,12 @@ from pathlib import Path
 
 import streamlit as st
 import typer
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from explorer.links import PAGE_KEYS
 from explorer.live import app_service
@@ -67,9 +70,21 @@ async def lifespan(_: st.App) -> AsyncIterator[None]:
     yield
 
 
+class KnownHosts(TrustedHostMiddleware):
+    """Answers only to the names of Streamlit's server.allowedHosts; to any where there are none.
+
+    A page elsewhere whose name is made to mean this computer (DNS rebinding) has an origin like its
+    host, and gives itself away by that host alone. Streamlit looks at that of its own socket only.
+    """
+
+    def __init__(self, app: ASGIApp):
+        super().__init__(app, st.get_option("server.allowedHosts") or ["*"], www_redirect=False)
+
+
 app = st.App(
     Path(__file__).parent / "pages" / "router.py",
     lifespan=lifespan,
+    middleware=[Middleware(KnownHosts)],
     routes=[
         *live_routes(app_service()),
         image_route(original),

@@ -173,6 +173,39 @@ def test_the_server_listens_on_this_computer_only() -> None:
     assert CONFIG["server"]["address"] == "127.0.0.1"
 
 
+@pytest.mark.parametrize(
+    ("host", "status"), [("127.0.0.1:8501", 200), ("localhost", 200), ("evil.example:8501", 400)]
+)
+def test_a_name_that_was_made_to_mean_this_computer_gets_nothing(host: str, status: int) -> None:
+    """Neither page, socket nor image: DNS rebinding makes an origin like its host."""
+    from starlette.applications import Starlette
+    from starlette.middleware import Middleware
+    from starlette.responses import Response
+    from starlette.routing import Route, WebSocketRoute
+    from starlette.testclient import TestClient, WebSocketDenialResponse
+    from starlette.websockets import WebSocket
+
+    from explorer import app
+
+    async def socket(one: WebSocket) -> None:
+        await one.accept()
+        await one.close()
+
+    routes = [Route("/", lambda _: Response()), WebSocketRoute("/live", socket)]
+    client = TestClient(Starlette(routes=routes, middleware=[Middleware(app.KnownHosts)]))
+    assert client.get("/", headers={"host": host}).status_code == status
+    if status == 200:
+        with client.websocket_connect("/live", headers={"host": host}):
+            pass
+    else:
+        with (
+            pytest.raises(WebSocketDenialResponse),
+            client.websocket_connect("/live", headers={"host": host}),
+        ):
+            pass
+    assert set(CONFIG["server"]["allowedHosts"]) == {"localhost", "127.0.0.1"}
+
+
 def test_nothing_is_reported_to_anybody() -> None:
     assert CONFIG["browser"]["gatherUsageStats"] is False
 
