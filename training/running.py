@@ -61,10 +61,7 @@ class Running(BaseModel):
     updated: AwareDatetime
     """When this was written, in UTC."""
     losses: Annotated[dict[Name, Points], Field(max_length=32)] = {}
-    """Loss parts as (images seen, mean over the batches since the point before).
-
-    Of several processes, the first one's share.
-    """
+    """Loss parts as (images seen, mean over the batches since the point before)."""
     spacing: Count = 0
     """At least so many images lie between two points of a loss, but for its last one."""
 

@@ -304,7 +304,7 @@ def equal_size(cards: Mapping[str, Card]) -> tuple[str, str] | None:
 
 
 def by_beta(cards: Mapping[str, Card]) -> list[str]:
-    """The VAEs that differ in nothing but beta, the smallest first: the longest such row."""
+    """VAEs of one network and likelihood by beta, the smallest first: the longest such row."""
     rows: dict[str, dict[float, str]] = {}
     for name, card in cards.items():
         if (beta := beta_of(card)) is not None and isinstance(card.recipe.objective, ELBO):
