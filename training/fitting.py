@@ -399,7 +399,7 @@ def _too_large(recipe: Recipe, error: BaseException) -> str:
 def _report(card: Card | None, folder: Path, written: Path) -> None:
     """Say where the checkpoint is and how far it got; ``card`` is None where none was written."""
     if card is None:
-        errors.print("[yellow]Stopped[/] before there was anything to save.")
+        errors.print("[yellow]Stopped[/] before anything new was saved.")
         return
     if card.notes:
         console.print(f"[yellow]{escape(card.notes)}[/]")

@@ -315,7 +315,7 @@ def test_ctrl_c_before_the_first_step_writes_nothing(fit, tmp_path, monkeypatch)
     monkeypatch.setattr(loop.steps, "vae_step", at_call(loop.steps.vae_step, 1))
     result = fit(VAE)
     assert result.exit_code == 130
-    assert "before there was anything to save" in text(result)
+    assert "before anything new was saved" in text(result)
     assert list((tmp_path / "runs").iterdir()) == []
 
 
