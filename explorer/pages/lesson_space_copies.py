@@ -49,9 +49,8 @@ def new(space: Space) -> Exhibit:
     """Samples, and under each the real image most like it."""
     real = resources.measured_images(space.card)
     st.caption(
-        "Above what the decoder draws from a code at random; below, of "
-        f"{len(real):,} real images that it was not trained on, the one most like it, pixel by "
-        "pixel."
+        "Above what the decoder draws from a code at random; below the one most like it, pixel by "
+        f"pixel, of {len(real):,} real images at hand."
     )
     st.button("Draw others", on_click=state.randomise, icon=":material/refresh:")
     drawn = samples(space.name, space.card, SAMPLES)
