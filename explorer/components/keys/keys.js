@@ -9,10 +9,19 @@ function isFree(element) {
   return !element || element.matches(FREE);
 }
 
+/* On a phone the steps are one long row; a rerun may draw it anew, and begin it at its start. */
+function reveal() {
+  const here = document.querySelector(".st-key-steps [kind=primary]");
+  const row = here?.closest(".st-key-steps");
+  if (!row) return;
+  const step = here.getBoundingClientRect();
+  const all = row.getBoundingClientRect();
+  if (step.left >= all.left && step.right <= all.right) return;
+  row.scrollLeft += (step.left + step.right - all.left - all.right) / 2;
+}
+
 /* Only at a new place: a rerun of the same one leaves the page where it is scrolled to. */
 function arrive(heading) {
-  const here = document.querySelector(".st-key-steps [kind=primary]");
-  here?.scrollIntoView({ block: "nearest", inline: "center" });
   if (last === null || !isFree(document.activeElement)) return;
   heading?.focus({ preventScroll: true });
   document.querySelector("[data-testid=stMain]")?.scrollTo(0, 0);
@@ -34,6 +43,7 @@ export default function ({ data }) {
   pressed = data.pressed;
   const heading = document.querySelector("[data-testid=stMain] h1");
   heading?.setAttribute("tabindex", "-1");
+  reveal();
   if (last !== data.place) arrive(heading);
   last = data.place;
   document.addEventListener("keydown", onKey);
