@@ -21,16 +21,16 @@ REACH = 3.0
 """How far a walk goes from 0, either way: 99.7 % of N(0, 1) lies within."""
 FAR = 4.0
 """How many times as far out as the farthest code "far outside" is."""
-AT_ONCE = 500
-"""Pictures that are read together."""
 READ = 500
-"""Pictures of each kind that are read, about and at most: reading takes longest."""
+"""Pictures of each kind that are read at most, all at once: reading takes longest."""
 
 
 @dataclass(frozen=True)
 class Readings:
     """What a judge reads in pictures of a latent space; shares and confidences in [0, 1]."""
 
+    count: int
+    """Copies that were read, and as many pictures far outside."""
     kept: float
     """Share of the copies of real images that are read as their originals' class."""
     third: float
@@ -73,7 +73,7 @@ def survey(opened: Checkpoint, judge: Checkpoint | None, x: Tensor, y: Tensor) -
     largest, change = walked(opened)
     shares = torch.bincount(y).double() / len(y)
     rim = float(mu.norm(dim=1).max())
-    every = -(-len(x) // READ)
+    some = slice(None, None, -(-len(x) // READ))
     return Survey(
         count=len(x),
         alike=alike(mu, y),
@@ -82,7 +82,7 @@ def survey(opened: Checkpoint, judge: Checkpoint | None, x: Tensor, y: Tensor) -
         rim=rim,
         largest=largest,
         change=change / max(float(apart(x, x[others(len(x))]).mean()), 1e-12),
-        readings=readings(opened, judge, x[::every], y[::every], rim) if judge else None,
+        readings=readings(opened, judge, x[some], y[some], mu[some], rim) if judge else None,
     )
 
 
@@ -122,9 +122,14 @@ def others(n: int) -> Tensor:
     return found
 
 
-def readings(opened: Checkpoint, judge: Checkpoint, x: Tensor, y: Tensor, rim: float) -> Readings:
-    """What the judge reads in copies, half way between classes, and far outside."""
-    mu = opened.encode(x)[0]
+def readings(
+    opened: Checkpoint, judge: Checkpoint, x: Tensor, y: Tensor, mu: Tensor, rim: float
+) -> Readings:
+    """What the judge reads in copies, half way between classes, and far outside.
+
+    Of real images x (n, C, H, W), their classes y (n,) and codes mu (n, d), the farthest of which
+    is ``rim`` from 0.
+    """
     a, b = torch.arange(len(y)), others(len(y))
     if (differ := y[a] != y[b]).any():
         a, b = a[differ], b[differ]
@@ -132,6 +137,7 @@ def readings(opened: Checkpoint, judge: Checkpoint, x: Tensor, y: Tensor, rim: f
     directions = torch.nn.functional.normalize(sample_codes(len(x), mu.shape[1]))
     outside = opened.decode(FAR * rim * directions)
     return Readings(
+        count=len(x),
         kept=float((_read(judge, opened.decode(mu))[0] == y).float().mean()),
         third=float(((half != y[a]) & (half != y[b])).float().mean()),
         half_sure=float(half_sure.mean()),
@@ -143,5 +149,5 @@ def readings(opened: Checkpoint, judge: Checkpoint, x: Tensor, y: Tensor, rim: f
 
 def _read(judge: Checkpoint, x: Tensor) -> tuple[Tensor, Tensor]:
     """The class (n,) that the judge reads in each of x (n, C, H, W), and how sure it is."""
-    sure = torch.cat([read(judge, part).logits.softmax(1) for part in x.split(AT_ONCE)])
+    sure = read(judge, x).logits.softmax(1)
     return sure.argmax(1), sure.amax(1)

@@ -80,11 +80,16 @@ def scored(cards: Mapping[str, Card]) -> dict[str, dict[str, float]]:
             found[name] = {score: card.scores.values[score] for score in TOLD}
             real |= {score: card.scores.real.get(score, 1.0) for score in TOLD}
         else:
-            st.info(
-                f"{catalog.plain(card.title)} has not been scored: `latent-train evaluate "
-                f"{resources.models().root / name}` does it, where the data set has a judge."
-            )
+            unscored(name, card)
     return found | ({REAL: real} if found else {})
+
+
+def unscored(name: str, card: Card) -> None:
+    """Say what scores a model."""
+    st.info(
+        f"{catalog.plain(card.title)} has not been scored: `latent-train evaluate "
+        f"{resources.models().root / name}` does it, where the data set has a judge."
+    )
 
 
 def table_of(

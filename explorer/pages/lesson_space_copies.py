@@ -6,11 +6,11 @@ import numpy as np
 import streamlit as st
 import torch
 
-from explorer import catalog, compare, pictures, resources, state
+from explorer import compare, pictures, resources, state
 from explorer.lessons import Exhibit, Finding
 from explorer.lessons.space import new_answer, size_answer
 from explorer.pages import parts
-from explorer.pages.lesson_blur_gan import samples
+from explorer.pages.lesson_blur_gan import samples, unscored
 from explorer.pages.lesson_charts import several
 from explorer.pages.lesson_images import LARGE, choose, copied, read_as, row
 from explorer.pages.lesson_space_map import Space, table, unread
@@ -63,10 +63,7 @@ def new(space: Space) -> Exhibit:
     shown = {"samples": pictures.row(drawn), "real images most like them": pictures.row(alike)}
     distance = space.card.scores and space.card.scores.values.get("nearest_training")
     if distance is None:
-        st.info(
-            f"{catalog.plain(space.card.title)} has not been scored: `latent-train evaluate "
-            f"{resources.models().root / space.name}` does it, where the data set has a judge."
-        )
+        unscored(space.name, space.card)
         return Exhibit(None, shown)
     words = (
         f"From a sample to the nearest image of the training set it is **{distance:.2f}** times as "

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
-from explorer import catalog, latent, pictures, resources, state
+from explorer import latent, pictures, resources, state
 from explorer.components.strip import strip
-from explorer.lessons import Exhibit, Finding
+from explorer.lessons import Exhibit, Finding, copies
 from explorer.lessons.space import between_answer, outside_answer
 from explorer.lessons.survey import FAR
 from explorer.pages import parts
@@ -28,11 +28,13 @@ def between(space: Space) -> Exhibit:
         st.info("All images here are of one class: there is none to walk to.")
         return Exhibit()
     b = int(np.random.default_rng(st.session_state["seed"]).choice(others))
-    ends = images.pixels(a), images.pixels(b)
-    faded = pictures.row(_cross_fade(*ends))
+    shares = np.linspace(0, 1, FRAMES + 2)  # as wide as the strip with both originals
+    both = images.images([a, b]).float() / 255
+    mixed = copies.mixtures(both[0], both[1], shares.tolist())
+    faded = pictures.row(pictures.to_pixels(mixed.numpy()))
     parts.picture(st, faded, "cross-fade: the pixels of both mixed", "Cross-fade of the pixels")
     codes = resources.codes(space.name)[0][[a, b]]
-    _strip(space, "between", codes[0], codes[1], ends)
+    _strip(space, "between", codes[0], codes[1], (images.pixels(a), images.pixels(b)))
     if resources.planes(space.name)[0] == "latent":
         st.caption("The same walk on the map: what is drawn is what lies on the way.")
         space_map(space, [codes])
@@ -47,8 +49,8 @@ def between(space: Space) -> Exhibit:
         f"**{found.third:.0%}**, and is {found.half_sure:.0%} sure on average"
         f"{_by_size(space)}."
     )
-    rows = table(space, space.others)
-    return Exhibit(Finding(between_answer(found), words), shown, rows)
+    told = dict.fromkeys((space.name, space.others[-1]))
+    return Exhibit(Finding(between_answer(found), words), shown, table(space, list(told)))
 
 
 def _by_size(space: Space) -> str:
@@ -79,7 +81,7 @@ def outside(space: Space) -> Exhibit:
         unread()
         return Exhibit(None, shown)
     words = (
-        f"In {survey.count:,} directions, {FAR:g} times as far out as the farthest code, pictures "
+        f"In {found.count:,} directions, {FAR:g} times as far out as the farthest code, pictures "
         f"are {found.outside_light:.2f} times as bright as real images, and the judge is "
         f"**{found.outside_sure:.0%}** sure of its reading, on average; of real images "
         f"{found.real_sure:.1%}."
@@ -105,7 +107,7 @@ def _strip(
         frames=FRAMES,
         path=latent.path("linear", a, b, FINE),
         near=near.tolist(),
-        labels=[catalog.plain(one) or length for one, length in zip(read, lengths, strict=True)],
+        labels=[one or length for one, length in zip(read, lengths, strict=True)],
         originals=originals,
         settled=lambda at: None,
     )
@@ -114,9 +116,3 @@ def _strip(
 def _drawn(space: Space, a: latent.Array, b: latent.Array) -> pictures.Pixels:
     """The walk as one picture, for the handout."""
     return pictures.row(resources.draw(space.name, latent.path("linear", a, b, FRAMES)))
-
-
-def _cross_fade(a: pictures.Pixels, b: pictures.Pixels) -> pictures.Pixels:
-    """Images (H, W, C) mixed pixel by pixel: (n, H, W, C), as wide as the strip with its ends."""
-    share = np.linspace(0, 1, FRAMES + 2)[:, None, None, None]
-    return np.round((1 - share) * a + share * b).astype(np.uint8)

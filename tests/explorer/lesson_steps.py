@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from explorer.lessons import Exhibit
+from explorer.lessons import Exhibit, Lesson
 from explorer.lessons.copies import Copies, Look
-from tests.explorer.conftest import checked
+from tests.explorer.conftest import checked, words
 
 Draw = Callable[..., AppTest]
 """``draw(lesson, step, checkpoints, data=..., selected="")``."""
@@ -51,6 +51,19 @@ def exhibit(app: AppTest) -> Exhibit:
     shown = app.session_state["exhibit"]
     assert isinstance(shown, Exhibit)
     return shown
+
+
+def answered(app: AppTest, lesson: Lesson, name: str) -> None:
+    """A step has found one of its options right, none where it has none, and nothing missing."""
+    shown = exhibit(app)
+    assert shown.finding is not None
+    assert not words(app)
+    (step,) = [step for step in lesson.steps if step.name == name]
+    right = shown.finding.right
+    assert (right in range(len(step.options))) if step.options else right is None
+    for picture in shown.pictures.values():
+        assert picture.dtype == np.uint8
+        assert picture.ndim == 3
 
 
 def look(sharpness: float) -> Look:

@@ -426,7 +426,7 @@ def test_a_gan_that_was_not_scored_is_shown_all_the_same(
     assert words(app).count("latent-train evaluate") == 2
 
 
-@pytest.mark.parametrize("lesson", ["blur", "beta"])
+@pytest.mark.parametrize("lesson", ["blur", "beta", "space"])
 def test_without_a_vae_the_lesson_says_what_would_train_one(
     draw: Draw, tmp_path: Path, lesson: str
 ) -> None:
@@ -436,9 +436,12 @@ def test_without_a_vae_the_lesson_says_what_would_train_one(
     assert "`latent-train fit mnist-dense-vae-h512-z2`" in words(app)
 
 
-def test_vaes_of_other_betas_are_no_lesson_on_blur(draw: Draw, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("lesson", "step"), [("blur", "sizes"), ("space", "codes")])
+def test_vaes_of_other_betas_are_no_lesson(
+    draw: Draw, tmp_path: Path, lesson: str, step: str
+) -> None:
     make_checkpoint(tmp_path / "beta", VAE_Z5, recipe_changes={"objective": ELBO(beta=4.0)})
-    assert "beta 1" in words(draw("blur", "sizes", tmp_path))
+    assert "beta 1" in words(draw(lesson, step, tmp_path))
 
 
 def test_vaes_of_colour_images_are_a_lesson_too(

@@ -20,7 +20,7 @@ from typer.testing import CliRunner, Result
 from tests.training.children import at_call, begin, ctrl_c, end, kill_9, wait_for
 from tests.training.conftest import text
 from training import checkpoint, loop, pace, publish, resume, steps
-from training.checkpoint import Checkpoint, load, partial, read_card
+from training.checkpoint import Card, Checkpoint, load, partial, read_card
 from training.cli import app
 from training.data import ImageData
 from training.loop import fit
@@ -218,6 +218,23 @@ def judges(tiny_checkpoints, tiny_recipe, train_run, halves: Splits, tmp_path) -
     return [load(tiny_checkpoints / "judges" / "mnist-judge"), load(tmp_path / "longer")]
 
 
+def go_on(
+    recipe: Recipe, halves: Splits, folder: Path, epochs: int, judge: Checkpoint | None
+) -> Card:
+    """Train from where the folder's state is, if there is one, and publish."""
+    state = state_path(folder)
+    *_, run = fit(
+        recipe,
+        *halves,
+        Progress(),
+        epochs=epochs,
+        judge=judge,
+        saver=Every(state, settings(recipe, halves[0])),
+        resumed=state if state.exists() else None,
+    )
+    return publish.publish(run, *halves, folder, judge)
+
+
 @pytest.mark.parametrize(
     ("second", "epochs", "best"), [(0, 2, 1), (1, 2, 2), (None, 2, 2), (1, 1, 1)]
 )
@@ -233,17 +250,7 @@ def test_distances_of_two_judges_are_not_compared(
         (None if second is None else judges[second], 5.0, epochs),
     ):
         monkeypatch.setattr(loop, "evaluate", lambda *_, value=distance: {"frechet": value})
-        state = state_path(folder)
-        *_, run = fit(
-            recipe,
-            *halves,
-            Progress(),
-            epochs=planned,
-            judge=judge,
-            saver=Every(state, settings(recipe, halves[0])),
-            resumed=state if state.exists() else None,
-        )
-        card = publish.publish(run, *halves, folder, judge)
+        card = go_on(recipe, halves, folder, planned, judge)
     assert f"Weights of epoch {best} of {epochs}" in card.notes
     assert card.metrics["test/frechet"] == (1.0 if best == 1 else 5.0)
     assert card.judge == hashes[best - 1]
@@ -254,19 +261,9 @@ def test_distances_of_two_judges_are_not_compared(
 @pytest.mark.parametrize("first", [True, False], ids=["goes", "comes"])
 def test_a_judge_may_come_or_go_between_two_runs(first, recipes, judges, halves: Splits, tmp_path):
     recipe, folder = recipes["cgan"], tmp_path / "cgan"
-    state = state_path(folder)
     for judged, planned in ((first, 1), (not first, 2), (not first, 3)):
         judge = judges[0] if judged else None
-        *_, run = fit(
-            recipe,
-            *halves,
-            Progress(),
-            epochs=planned,
-            judge=judge,
-            saver=Every(state, settings(recipe, halves[0])),
-            resumed=state if state.exists() else None,
-        )
-        card = publish.publish(run, *halves, folder, judge)
+        card = go_on(recipe, halves, folder, planned, judge)
     held_out = load(folder).history()["test"]
     assert {len(values) for values in held_out.values()} == {3}
     assert "frechet" not in held_out, "it was not measured in every epoch"
