@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Locator, Page, WebSocketRoute, expect
+from websockets.sync.server import ServerConnection, serve
 
 from explorer.lab_job import New, Play, Player, pack, read_command
 from explorer.lessons.plane import LESSON, SETTINGS, UNTIL
@@ -110,6 +112,35 @@ def test_a_run_is_played_paused_stepped_and_wound_back(page: Page, app: Server) 
     page.get_by_role("link", name="Training").click()
     expect(canvas).to_have_count(0)
     wait_for(lambda: not labs(app))
+
+
+def test_a_line_left_while_it_opens_ends_in_peace(page: Page, app: Server) -> None:
+    """A browser writes of a socket that is closed before its handshake into the console."""
+    asked, answer, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def hesitate(*_: object) -> None:
+        asked.set()
+        answer.wait(60)
+
+    def until_closed(connection: ServerConnection) -> None:
+        for _ in connection:
+            raise AssertionError("nothing is asked of a lab that nobody waits for")
+        ended.set()
+
+    with serve(until_closed, "127.0.0.1", 0, process_request=hesitate) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        slow = f"ws://127.0.0.1:{server.socket.getsockname()[1]}"
+        page.add_init_script(
+            f"WebSocket = new Proxy(WebSocket, {{construct: (Real, [url]) => new Real("
+            f"String(url).endsWith({LAB_PATH!r}) ? {slow!r} : url)}})"
+        )
+        canvas = open_step(page, app, "ring")
+        wait_for(asked.is_set)
+        page.get_by_role("link", name="Training").click()
+        expect(canvas).to_have_count(0)
+        wait_run(page)
+        answer.set()
+        wait_for(lambda: page.wait_for_timeout(20) or ended.is_set())
 
 
 def test_a_closed_tab_ends_its_lab(page: Page, app: Server) -> None:

@@ -60,7 +60,9 @@ class Line {
   close() {
     const { socket } = this;
     this.socket = null;
-    socket?.close();
+    // A browser writes of a socket that is closed before it is open into the console.
+    if (socket?.readyState === WebSocket.CONNECTING) socket.onopen = () => socket.close();
+    else socket?.close();
   }
 }
 
