@@ -180,8 +180,8 @@ def fit(
     """Train one recipe, or a model of your own pictures, and write its checkpoint.
 
     The checkpoint so far is in --out, new after an epoch as often as a twentieth of the time
-    allows; --resume goes on from NAME.state beside it, saved every half minute. Ctrl-C saves what
-    has been learnt and exits with 130; a second Ctrl-C gives that up and leaves the last
+    allows; --resume goes on from NAME.state beside it, saved every half minute and at Ctrl-C, which
+    saves what has been learnt and exits with 130; a second Ctrl-C gives that up and leaves the last
     checkpoint. See it in the app with
     `latent-explorer --checkpoints OUT`, or, while it trains, with --watch.
     """

@@ -77,27 +77,39 @@ def fail(message: str) -> NoReturn:
     raise typer.Exit(1)
 
 
-@contextmanager
-def interrupts_held(interrupted: bool) -> Iterator[None]:
-    """Hold Ctrl-C back until the block has ended; a second one breaks through.
+class Interrupts:
+    """Ctrl-C while this context lasts: the first one is told, and a second one always ends.
 
-    ``interrupted`` says that the first has come already.
+    The first ends what is being done, too, or waits for the end of a block that is `held`.
+    Nothing is changed where the shell lets the process ignore it, as it does behind a ``&``.
     """
-    came = interrupted
 
-    def hold(*_: object) -> None:
-        nonlocal came
-        if came:
+    def __init__(self) -> None:
+        self._came = self._holding = False
+
+    def __enter__(self) -> Interrupts:
+        self._before = signal.getsignal(signal.SIGINT)
+        if self._before != signal.SIG_IGN:
+            signal.signal(signal.SIGINT, self._take)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGINT, self._before)
+
+    def _take(self, *_: object) -> None:
+        first, self._came = not self._came, True
+        if first:
+            console.print(SAVING)
+        if not (first and self._holding):
             raise KeyboardInterrupt
-        came = True
-        console.print(SAVING)
 
-    if interrupted:
-        console.print(SAVING)
-    previous = signal.signal(signal.SIGINT, hold)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, previous)
-    if came and not interrupted:
-        raise KeyboardInterrupt
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Let a first Ctrl-C wait for the end of the block."""
+        came, self._holding = self._came, True
+        try:
+            yield
+        finally:
+            self._holding = False
+        if self._came and not came:
+            raise KeyboardInterrupt

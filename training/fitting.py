@@ -19,11 +19,11 @@ from training import checkpoint, devices, loop, publish, resume, running, watch
 from training.checkpoint import Card, Checkpoint, CheckpointError
 from training.console import (
     INTERRUPTED,
+    Interrupts,
     console,
     decoding,
     errors,
     fail,
-    interrupts_held,
     progress_bar,
 )
 from training.data import (
@@ -255,6 +255,7 @@ def _train(
         )
         record = running.Board(running.path_of(folder), options.resume) if first else None
         with (
+            Interrupts() as interrupts,
             _scalars(scalars, done) as write_scalars,
             app or nullcontext(),
             record or nullcontext() as board,
@@ -272,9 +273,10 @@ def _train(
                 board=board,
                 resumed=saver.path if options.resume else None,
                 world=world,
+                hold=interrupts.held,
             )
             if first:
-                interrupted = _follow(runs, save, tell)
+                interrupted = _follow(runs, save, tell, interrupts)
             else:
                 interrupted = any(run.interrupted for run in runs)
     except KeyboardInterrupt:
@@ -294,7 +296,12 @@ def _train(
         raise typer.Exit(INTERRUPTED)
 
 
-def _follow(runs: Iterator[Run], save: Callable[[Run], None], tell: Callable[[Run], None]) -> bool:
+def _follow(
+    runs: Iterator[Run],
+    save: Callable[[Run], None],
+    tell: Callable[[Run], None],
+    interrupts: Interrupts,
+) -> bool:
     """Save the run as often as its time allows and at its end; whether Ctrl-C was that end.
 
     One between two epochs is raised, once what has been learnt is saved; so is a second one, which
@@ -305,13 +312,13 @@ def _follow(runs: Iterator[Run], save: Callable[[Run], None], tell: Callable[[Ru
         for run in runs:
             if run.finished or run.interrupted or pace.due:
                 saved = run.images_seen
-                with interrupts_held(run.interrupted), pace.measured():
+                with interrupts.held(), pace.measured():
                     save(run)
             tell(run)
     except KeyboardInterrupt:
         if run and run.images_seen > saved:
             run.interrupted = True
-            with interrupts_held(True):
+            with interrupts.held():
                 save(run)
         raise
     return run is not None and run.interrupted

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from training.recipes import Recipe
 
 REFRESH_SECONDS = 0.5
 ALONE = World()
+Hold = Callable[[], AbstractContextManager[None]]
+"""Makes a block that Ctrl-C waits for the end of."""
 
 
 @dataclass
@@ -99,6 +102,8 @@ class Session:
     """State of ``order`` when the current epoch began."""
     batch: int = 0
     """Batches done in the current epoch."""
+    whole: bool = True
+    """No step has been begun and not ended: what is saved can be gone on with."""
     sums: dict[str, Tensor] = field(default_factory=dict)
     """Sum of every loss over the current epoch, on the device: reading one makes it wait."""
     counts: dict[str, int] = field(default_factory=dict)
@@ -138,6 +143,7 @@ def fit(
     board: running.Board | None = None,
     resumed: Path | None = None,
     world: World = ALONE,
+    hold: Hold = nullcontext,
     record: bool = True,
 ) -> Iterator[Run]:
     """Train ``recipe`` on the device that holds ``train``; yield the run after every epoch.
@@ -146,9 +152,9 @@ def fit(
     ``judge`` scores what generators draw. ``saver`` keeps the state from which a later call
     continues, given as ``resumed``. ``board`` keeps what people see of the run while it goes on.
     Ctrl-C ends the run early and in order: the last run yielded says ``interrupted`` and holds the
-    weights of that moment; before the first step there is nothing to yield. Raises
-    FloatingPointError when a loss stops being finite, and resume.ResumeError where ``resumed``
-    belongs to another run.
+    weights of that moment; before the first step there is nothing to yield. Steps are held by
+    ``hold``: the state is saved anew where none was broken off. Raises FloatingPointError when a
+    loss stops being finite, and resume.ResumeError where ``resumed`` belongs to another run.
     """
     # 1. Network, optimisers, data order: from the seed, or as the earlier run left them.
     device = train.images.device
@@ -175,7 +181,7 @@ def fit(
         try:
             # 2. One pass over the training set, then the held-out losses of what would ship.
             progress.update(task, epoch=f"{run.epochs + 1}/{run.planned}")
-            train_epoch(session, train, step, total, progress, task, saver, board, world)
+            train_epoch(session, train, step, total, progress, task, saver, board, world, hold)
             means = {k: float(v / session.counts[k]) for k, v in session.sums.items()}
             _require_finite(recipe, means, run.epochs + 1)
             held_out = world.agreed(evaluate(recipe, run.network, test, real))
@@ -186,6 +192,8 @@ def fit(
         run.seconds += time.perf_counter() - started
         if run.interrupted:
             if run.images_seen:
+                if saver and session.whole:
+                    saver.save(session, now=True)
                 yield run
             return
 
@@ -232,6 +240,7 @@ def train_epoch(
     saver: resume.Saver | None = None,
     board: running.Board | None = None,
     world: World = ALONE,
+    hold: Hold = nullcontext,
 ) -> None:
     """Take a step per batch of what is left of the epoch, summing the losses in the session.
 
@@ -240,17 +249,20 @@ def train_epoch(
     run, recipe = session.run, session.run.recipe
     shown = time.perf_counter()
     for x, y in batches(train, recipe.batch_size, session.order, start=session.batch):
-        steps.schedule_rates(recipe, session.optimizers, run.images_seen / total)
-        # Averaged at once: the first process alone saves the sums for all of them.
-        losses = world.means(step(world.share(x), world.share(y), run.steps))
-        for name, value in losses.items():
-            session.sums[name] = session.sums.get(name, 0) + value
-            session.counts[name] = session.counts.get(name, 0) + 1
-            if recipe.batch_history:
-                session.recent.setdefault(name, []).append(value)
-        run.steps += 1
-        session.batch += 1
-        run.images_seen += len(x)
+        with hold():
+            session.whole = False
+            steps.schedule_rates(recipe, session.optimizers, run.images_seen / total)
+            # Averaged at once: the first process alone saves the sums for all of them.
+            losses = world.means(step(world.share(x), world.share(y), run.steps))
+            for name, value in losses.items():
+                session.sums[name] = session.sums.get(name, 0) + value
+                session.counts[name] = session.counts.get(name, 0) + 1
+                if recipe.batch_history:
+                    session.recent.setdefault(name, []).append(value)
+            run.steps += 1
+            session.batch += 1
+            run.images_seen += len(x)
+            session.whole = True
         progress.advance(task, len(x))
         if saver:
             saver.save(session)

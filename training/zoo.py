@@ -39,7 +39,7 @@ from training.checkpoint import (
     recover,
     verify_files,
 )
-from training.console import console, errors, interrupts_held
+from training.console import Interrupts, console, errors
 from training.data import SIZES
 from training.devices import pick_device
 from training.locks import alone
@@ -494,23 +494,20 @@ def _is_busy(job: Job, told: set[str]) -> bool:
 @contextmanager
 def _all_ended(at_work: Mapping[str, tuple[Job, Attempt]]) -> Iterator[None]:
     """Ask what is still at work when the block ends to save, and wait; Ctrl-C (again) kills it."""
-    came = False
-    try:
-        yield
-    except KeyboardInterrupt:
-        came = True
-        raise
-    finally:
-        attempts = [attempt for _, attempt in at_work.values()]
+    with Interrupts() as interrupts:
         try:
-            with interrupts_held(came):
-                for attempt in attempts:
-                    attempt.stop()
-                while any(attempt.ended() is None for attempt in attempts):
-                    time.sleep(TICK)
+            yield
         finally:
-            for attempt in attempts:
-                attempt.kill()
+            attempts = [attempt for _, attempt in at_work.values()]
+            try:
+                with interrupts.held():
+                    for attempt in attempts:
+                        attempt.stop()
+                    while any(attempt.ended() is None for attempt in attempts):
+                        time.sleep(TICK)
+            finally:
+                for attempt in attempts:
+                    attempt.kill()
 
 
 def _tell(job: Job, problem: str | None, failed: dict[str, str], *, stopped: bool = False) -> None:

@@ -23,7 +23,7 @@ from tests.training.conftest import text
 from training import checkpoint, fitting, loop, pace, publish, running
 from training.checkpoint import find, load, partial, read_card
 from training.cli import app
-from training.console import interrupts_held
+from training.console import SAVING, Interrupts
 from training.data import DataError, ImageData
 from training.recipes import RECIPES, for_images
 
@@ -312,7 +312,7 @@ def test_ctrl_c_anywhere_leaves_a_checkpoint(
 
 
 def test_ctrl_c_before_the_first_step_writes_nothing(fit, tmp_path, monkeypatch):
-    monkeypatch.setattr(loop.steps, "vae_step", at_call(loop.steps.vae_step, 1))
+    monkeypatch.setattr(loop.steps, "make_step", at_call(loop.steps.make_step, 1))
     result = fit(VAE)
     assert result.exit_code == 130
     assert "before anything new was saved" in text(result)
@@ -379,16 +379,37 @@ def test_a_loss_that_is_not_finite_is_said(fit, tmp_path, monkeypatch):
     assert not (tmp_path / "runs" / VAE).exists()
 
 
-def test_interrupts_are_held_to_the_end_of_the_block_and_the_handler_restored():
+def test_interrupts_are_held_to_the_end_of_the_block_and_the_handler_restored(capsys):
     before = signal.getsignal(signal.SIGINT)
     reached = False
-    with pytest.raises(KeyboardInterrupt), interrupts_held(False):
-        ctrl_c()
-        reached = True
-    assert reached
-    with interrupts_held(True):  # the first has come: nothing is raised at the end
-        pass
+    with pytest.raises(KeyboardInterrupt), Interrupts() as interrupts:
+        with pytest.raises(KeyboardInterrupt), interrupts.held():
+            ctrl_c()
+            reached = True
+        assert reached
+        with interrupts.held():  # the first has come: nothing is raised at the end
+            pass
+        with interrupts.held():
+            ctrl_c()  # a second one breaks through
+            raise AssertionError("a second Ctrl-C waits for nothing")
     assert signal.getsignal(signal.SIGINT) is before
+    assert " ".join(capsys.readouterr().out.split()).count(SAVING) == 1
+
+
+def test_interrupts_that_are_not_held_are_raised_at_once():
+    with pytest.raises(KeyboardInterrupt), Interrupts():
+        ctrl_c()
+        raise AssertionError("nothing holds it")
+
+
+def test_interrupts_that_the_shell_has_switched_off_stay_off():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with Interrupts() as interrupts, interrupts.held():
+            ctrl_c()
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_verify_names_the_failing_check_and_checks_the_others(tiny_checkpoints, tmp_path):

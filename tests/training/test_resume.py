@@ -22,6 +22,7 @@ from tests.training.conftest import text
 from training import checkpoint, loop, pace, publish, resume, steps
 from training.checkpoint import Card, Checkpoint, load, partial, read_card
 from training.cli import app
+from training.console import Interrupts
 from training.data import ImageData
 from training.loop import fit
 from training.pace import Pace
@@ -188,6 +189,36 @@ def test_ctrl_c_in_a_step_saves_no_half_done_step(call, recipes, halves: Splits,
     else:
         assert not state_path(folder).exists()
     train(recipes["cgan"], halves, folder)
+    assert_same_run(folder, whole("cgan"))
+
+
+def test_short_sittings_add_up(recipes, halves: Splits, tmp_path, whole):
+    """Ctrl-C saves the state of that step, however short a time after the last one was saved."""
+    folder = tmp_path / "cgan"
+    state = state_path(folder)
+    recipe = recipes["cgan"]
+
+    def sit(steps_taken: int) -> None:
+        steps.optimise = at_call(steps.optimise, 2 * steps_taken - 1, ctrl_c)
+        seldom = Saver(state, settings(recipe, halves[0]), Pace(3600))
+        with Interrupts() as interrupts:
+            for run in fit(
+                recipe,
+                *halves,
+                Progress(disable=True),
+                epochs=3,
+                saver=seldom,
+                resumed=state if state.exists() else None,
+                hold=interrupts.held,
+            ):
+                publish.publish(run, *halves, folder)
+
+    done = 0
+    for taken in (1, 3, 4, 2):
+        assert end(begin(lambda taken=taken: sit(taken))) == 0
+        done += taken
+        assert read(state)[0]["steps"] == done
+    train(recipe, halves, folder)
     assert_same_run(folder, whole("cgan"))
 
 
