@@ -11,7 +11,7 @@ from training import results
 from training.checkpoint import Card, CheckpointError, find, load, timeline_name
 from training.onnx_checks import DECODER
 from training.onnx_files import AnyCard, AnyModel, ForeignCard, open_any, read_any
-from training.recipes import ELBO, RECIPES, Recipe
+from training.recipes import ELBO, POINTS, RECIPES, Recipe
 
 DATASETS = {
     "mnist": "MNIST",
@@ -56,6 +56,8 @@ class Catalog:
     """For every folder that failed: which check, in one sentence."""
     results: dict[str, Card]
     """Cards of the models whose results alone are here, by folder relative to the root."""
+    points: tuple[str, ...] = ()
+    """Folders of models of points of the plane: they draw no pictures that a page could show."""
 
     @property
     def trained(self) -> dict[str, Card]:
@@ -94,10 +96,13 @@ def system(recipe: Recipe) -> str:
 def scan(root: Path) -> Catalog:
     """Read and verify every checkpoint, decoder and result directly inside ``root``."""
     cards, problems = _scan_models(root, find(root))
-    order = sorted(cards, key=lambda name: (_turn(cards[name]), natural(name)))
+    points = tuple(name for name, card in cards.items() if card.image_shape[1:] == POINTS[1:])
+    order = sorted(cards.keys() - points, key=lambda name: (_turn(cards[name]), natural(name)))
     kept, bad = _scan_results(root)
     strays = _scan_strays(root)
-    return Catalog(root, {name: cards[name] for name in order}, problems | bad | strays, kept)
+    return Catalog(
+        root, {name: cards[name] for name in order}, problems | bad | strays, kept, points
+    )
 
 
 def open_key(root: Path, key: str) -> AnyModel:
@@ -161,7 +166,7 @@ def _scan_models(root: Path, folders: Iterable[Path]) -> tuple[dict[str, AnyCard
         except CheckpointError as error:
             problems[folder.name] = error.check
             continue
-        if card.family != "classifier" and card.image_shape[1] > 1:  # points are no pictures
+        if card.family != "classifier":
             cards[folder.name] = card
     return cards, problems
 
@@ -269,12 +274,24 @@ def earlier(card: AnyCard) -> list[int]:
     return [e for e in card.timeline if files[timeline_name(e)].sha256 != card.weights_sha256]
 
 
-def remedy(name: str, problem: str) -> str:
+def remedy(folder: Path, problem: str) -> str:
     """What to do about a folder that failed a check, as Markdown."""
     if problem == MISNAMED or problem.endswith(TOLD) or problem.startswith("schema version"):
         return ""
-    anew = f" or train it anew with `latent-train fit {name}`," if name in RECIPES else ""
+    anew = ""
+    if (folder / DECODER).exists():
+        anew = f" mend it {TOLD},"
+    elif folder.name in RECIPES:
+        anew = f" or train it anew with `latent-train fit {folder.name}`,"
     return f"Copy the folder again from where it came,{anew} or move it away."
+
+
+def told(found: Catalog) -> list[str]:
+    """Which folder failed which check, and what to do about it, as Markdown."""
+    return [
+        f"**{plain(name)}**: {plain(problem)}. {remedy(found.root / name, problem)}".rstrip()
+        for name, problem in found.problems.items()
+    ]
 
 
 def plain(text: str) -> str:

@@ -22,7 +22,7 @@ from typer.core import TyperCommand
 
 from training.children import UNTIL_EOF, at_eof
 from training.console import INTERRUPTED, console, errors, fail
-from training.recipes import RECIPES, Recipe, by_name, for_images
+from training.recipes import ELBO, RECIPES, Recipe, by_name, for_images
 
 if TYPE_CHECKING:  # torch takes seconds to import: `list` and `--help` do without it
     from training.bench import Speed
@@ -139,6 +139,19 @@ def fit(
             "are beside it in NAME.partial and NAME.partial.state.",
         ),
     ] = False,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(
+            min=1e-8,
+            max=1.0,
+            help="Step size, of the generator alone where the recipe has two. Default: the "
+            "recipe's.",
+        ),
+    ] = None,
+    beta: Annotated[
+        float | None,
+        typer.Option(min=0.0, max=1e6, help="VAEs: weight of the KL. Default: the recipe's."),
+    ] = None,
     ema: Annotated[
         float | None,
         typer.Option(
@@ -190,16 +203,22 @@ def fit(
         at_eof(_thread.interrupt_main)
     try:
         chosen = _chosen(recipe, images, family, z, size, 1 if grey else 3)
-        chosen = _adjusted(chosen, batch_size, ema, timeline, precision)
+        chosen = _adjusted(chosen, batch_size, learning_rate, beta, ema, timeline, precision)
     except ValueError as error:
         fail(str(error))
+    planned = epochs or chosen.epochs
+    if timeline and (late := [str(epoch) for epoch in chosen.timeline if epoch > planned]):
+        console.print(
+            f"[yellow]--timeline {','.join(late)}: the run ends after epoch {planned}.[/]",
+            soft_wrap=True,
+        )
     from training import fitting  # once the options are right: torch takes seconds to import
 
     fitting.fit(
         chosen,
         fitting.Options(
             out=out,
-            epochs=epochs or chosen.epochs,
+            epochs=planned,
             seed=seed,
             data=data,
             images=images,
@@ -250,6 +269,8 @@ def _chosen(
 def _adjusted(
     recipe: Recipe,
     batch_size: int | None,
+    learning_rate: float | None,
+    beta: float | None,
     ema: float | None,
     timeline: str | None,
     precision: str | None,
@@ -258,6 +279,12 @@ def _adjusted(
     changes: dict[str, object] = {}
     if batch_size is not None:
         changes["batch_size"] = batch_size
+    if learning_rate is not None:
+        changes["learning_rate"] = learning_rate
+    if beta is not None:
+        if not isinstance(recipe.objective, ELBO):
+            raise ValueError(f"--beta weighs the KL of a VAE, and {recipe.name} is none")
+        changes["objective"] = dataclasses.replace(recipe.objective, beta=beta)
     if ema is not None:
         changes["ema_decay"] = ema or None
     if timeline is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from training.devices import describe_device
 from training.glance import reference
 from training.health import diagnose
 from training.loop import Run, evaluate
+from training.recipes import RECIPES
 
 FIXED_NOISE_SEED = 20261122
 
@@ -72,13 +74,16 @@ def _as_shipped(
 ) -> Checkpoint:
     network = networks.build(run.recipe.network)
     network.load_state_dict(weights, strict=False)  # a discriminator is not shipped
+    recipe = run.recipe
+    if recipe.name not in RECIPES:  # of one's own pictures: nobody else has said how many epochs
+        recipe = replace(recipe, epochs=run.planned)
     card = Card(
-        recipe=run.recipe,
+        recipe=recipe,
         classes=train.classes,
-        latent_dim=run.recipe.latent_dim,
-        num_classes=run.recipe.num_classes,
-        image_shape=run.recipe.network.image_shape,
-        parameters=networks.recipe_parameters(run.recipe),
+        latent_dim=recipe.latent_dim,
+        num_classes=recipe.num_classes,
+        image_shape=recipe.network.image_shape,
+        parameters=networks.recipe_parameters(recipe),
         seed=run.seed,
         epochs=run.epochs,
         images_seen=run.images_seen,
@@ -87,18 +92,18 @@ def _as_shipped(
         data_sha256=train.fingerprint,
         libraries=checkpoint.installed_versions(),
         created=date.today().isoformat(),
-        notes=_notes(run),
+        notes=_notes(run, max(run.planned, recipe.epochs)),
     )
     return Checkpoint(folder, card, network.to(train.images.device))
 
 
-def _notes(run: Run) -> str:
-    """What a reader of the card must know of how the run ended."""
+def _notes(run: Run, wanted: int) -> str:
+    """What a reader of the card must know of how the run, of ``wanted`` epochs, ended."""
     notes: list[str] = []
     keep = run.recipe.keep_best
     if run.stopped and keep:
         notes.append(f"No better {keep.metric} in {keep.patience} epochs: stopped early.")
-    elif run.epochs < (wanted := max(run.planned, run.recipe.epochs)):
+    elif run.epochs < wanted:
         notes.append(f"Stopped after {run.epochs} of {wanted} epochs.")
     if run.best and keep:
         notes.append(

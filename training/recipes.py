@@ -779,6 +779,7 @@ def lessons() -> Iterator[Recipe]:
 def for_images(name: str, family: str, latent_dim: int, size: int, channels: int = 3) -> Recipe:
     """A recipe for the user's own pictures, ``size`` pixels square, by family.
 
+    ``name`` may end in family and latent size, which the title says in words.
     DCGAN's shape (Radford et al. 2016, section 3) with as many halvings as leave 4 to 7 pixels.
     Raises ValueError for a size that cannot be halved to that, a latent size or family out of
     range.
@@ -809,6 +810,7 @@ def for_images(name: str, family: str, latent_dim: int, size: int, channels: int
         "wgan": Wasserstein(clip=0.01),
         "wgan-gp": Wasserstein(gradient_penalty=10),
     }
+    ending = f"-{family}-z{latent_dim}"
     if family == "vae":
         network = VAESpec(latent_dim, down, up, shape)
     else:
@@ -823,7 +825,7 @@ def for_images(name: str, family: str, latent_dim: int, size: int, channels: int
         )
     return Recipe(
         name=name,
-        title=f"{family.upper()} of your pictures, z={latent_dim}",
+        title=f"{family.upper()} of {name.removesuffix(ending)}, z={latent_dim}",
         report="",
         row="",
         dataset=name,

@@ -35,6 +35,10 @@ class ResumeError(Exception):
     """A saved run is missing, damaged, or another one; the message says what to do."""
 
 
+WORDS = {"title", "report", "row"}
+"""What a recipe is called, which changes nothing of its course."""
+
+
 def state_path(folder: Path) -> Path:
     """Where the state of the run that fills ``folder`` is kept."""
     return folder.with_name(f"{folder.name}.state")
@@ -68,7 +72,7 @@ class Saver:
 
 def settings_of(recipe: Recipe, seed: int, data: str, world_size: int = 1) -> dict[str, Any]:
     """What decides a run's course, as JSON: recipe, seed, fingerprint of the data, processes."""
-    plain = TypeAdapter(Recipe).dump_python(recipe, mode="json")
+    plain = TypeAdapter(Recipe).dump_python(recipe, mode="json", exclude=WORDS)
     return {"recipe": plain, "seed": seed, "data_sha256": data, "processes": world_size}
 
 

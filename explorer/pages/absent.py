@@ -22,11 +22,21 @@ def no_models(found: catalog.Catalog) -> None:
         "`latent-explorer --checkpoints runs`, or leave `--checkpoints` out to see the ones that "
         "come with the project."
     )
-    for name, problem in found.problems.items():
-        st.error(
-            f"**{catalog.plain(name)}**: {catalog.plain(problem)}. {catalog.remedy(name, problem)}"
-        )
+    points_only(found)
+    for problem in catalog.told(found):
+        st.error(problem)
     st.caption(f"Data folder: {settings.data_dir()}")
+
+
+def points_only(found: catalog.Catalog) -> None:
+    """Say where models of points are to be seen, which draw no pictures."""
+    if found.points:
+        names = ", ".join(f"`{name}`" for name in found.points)
+        st.caption(
+            f"{names}: of points of the plane, not of pictures. `latent-train report` shows what "
+            "they draw beside their scores; the lesson on training in the plane trains such "
+            "models live."
+        )
 
 
 def no_map(card: AnyCard) -> None:

@@ -52,6 +52,7 @@ def page() -> None:
     for name in names:
         with grid.container(border=True, height="stretch", gap="xsmall"):
             _tile(found, name)
+    absent.points_only(found)
     _problems(found)
 
 
@@ -113,8 +114,5 @@ def _problems(found: Catalog) -> None:
         return
     st.subheader("Left out", help="These folders failed a check, so that nothing was opened.")
     grid = st.grid(4, min_column_width=WIDTH, border=True)
-    for name, problem in found.problems.items():
-        grid.markdown(
-            f":material/broken_image: **{catalog.plain(name)}**  \n{catalog.plain(problem)}.  \n"
-            f"{catalog.remedy(name, problem)}"
-        )
+    for problem in catalog.told(found):
+        grid.markdown(f":material/broken_image: {problem}")

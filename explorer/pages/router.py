@@ -93,11 +93,9 @@ def choose_model(found: catalog.Catalog) -> None:
             persist_state="session",
         )
         st.markdown(catalog.describe(found.cards[st.session_state["model"]]))
-        for name, problem in found.problems.items():
-            st.error(
-                f"**{catalog.plain(name)}** was left out: {catalog.plain(problem)}.",
-                icon=":material/broken_image:",
-            )
+        if found.problems:
+            with st.expander(f"Left out: {len(found.problems)}", icon=":material/broken_image:"):
+                st.markdown("\n\n".join(catalog.told(found)))
 
 
 main()

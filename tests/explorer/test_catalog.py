@@ -73,7 +73,7 @@ def test_models_without_a_card_are_named_with_what_to_do(
     name = Path(file).parts[0]
     assert list(found.problems) == [name]
     assert words in found.problems[name]
-    told = f"{found.problems[name]} {catalog.remedy(name, found.problems[name])}"
+    told = f"{found.problems[name]} {catalog.remedy(tmp_path / name, found.problems[name])}"
     assert ("Your own decoder" in told) != ("Copy the folder again" in told)
 
 
@@ -208,7 +208,7 @@ def test_a_folder_is_a_model_where_a_link_can_name_it(zoo: Path, tmp_path: Path,
         links.KEYS["model"].read(name)
     except ValueError:
         assert "rename the folder" in found.problems[name]
-        assert not catalog.remedy(name, found.problems[name])  # it says so itself
+        assert not catalog.remedy(tmp_path / name, found.problems[name])  # it says so itself
         with pytest.raises(CheckpointError, match="rename the folder"):
             found.open(name)
     else:
@@ -284,11 +284,23 @@ def test_what_each_page_can_do_with_a_model() -> None:
         assert all(why_not.endswith(".") for why_not in found.values() if why_not)
 
 
-def test_what_to_do_about_a_bad_folder() -> None:
+def test_what_to_do_about_a_bad_folder(tmp_path: Path) -> None:
     cut = "weights.safetensors is truncated"
-    assert "latent-train fit mnist-cgan`" in catalog.remedy("mnist-cgan", cut)
-    assert "latent-train" not in catalog.remedy("mine", cut)
-    assert not catalog.remedy("mine", "schema version 99 is newer: update latent-explorer")
+    assert "latent-train fit mnist-cgan`" in catalog.remedy(tmp_path / "mnist-cgan", cut)
+    mine = tmp_path / "mine"
+    assert catalog.remedy(mine, cut).startswith("Copy the folder again")
+    assert "latent-train" not in catalog.remedy(mine, cut)
+    assert not catalog.remedy(mine, "schema version 99 is newer: update latent-explorer")
+
+
+def test_a_decoder_of_ones_own_with_a_bad_card_is_to_be_mended(tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "decoder.onnx").write_bytes(b"...")
+    (mine / "card.json").write_text('{"format": "onnx"')
+    [told] = catalog.told(catalog.scan(tmp_path))
+    assert told.startswith("**mine**: card.json is not JSON")
+    assert "mend it as the README tells under “Your own decoder”" in told
 
 
 def test_a_card_is_told_in_words() -> None:

@@ -15,8 +15,17 @@ from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
 from explorer import resources
-from tests.explorer.conftest import CGAN, VAE_Z2, Open, checked, make_checkpoint, words
-from training import checkpoint, onnx_files
+from tests.explorer.conftest import (
+    CGAN,
+    VAE_Z2,
+    Open,
+    checked,
+    make_card,
+    make_checkpoint,
+    words,
+)
+from training import checkpoint, networks, onnx_files
+from training.recipes import RECIPES
 
 TITLE = "Which model do you want to hold?"
 ALL = ["Tiny VAE, z=2", "Tiny conditional GAN", "Tiny VAE, z=5"]
@@ -201,6 +210,31 @@ def test_a_bad_folder_is_a_tile_of_its_own(open_page: Open, zoo: Path, tmp_path:
     [invalid] = [text for text in told if "mnist-cgan" in text]
     assert "latent-train fit mnist-cgan" in invalid
     assert "<img" not in invalid.replace(r"\<", "")
+
+
+def test_models_of_points_are_named_with_where_to_see_them(
+    open_page: Open, zoo: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "models"
+    shutil.copytree(zoo, root)
+    recipe = RECIPES["ring8-gan"]
+    card = make_card("ring8-gan", recipe.network)
+    checkpoint.save(
+        root / "ring8-gan",
+        card,
+        checkpoint.inference_weights(networks.build(recipe.network)),
+        {"train": {"total": [2.0]}, "test": {"total": [3.0]}},
+        {},
+        b"",
+    )
+    app = open_page("models", checkpoints=root)
+    assert titles(app) == ALL
+    [told] = [one.value for one in app.caption if "ring8-gan" in one.value]
+    assert "latent-train report" in told
+    shutil.rmtree(root / "tiny-vae-z2")
+    shutil.rmtree(root / "tiny-vae-z5")
+    shutil.rmtree(root / "tiny-cgan")
+    assert any("ring8-gan" in one.value for one in open_page("models", checkpoints=root).caption)
 
 
 def test_without_models_the_page_says_how_to_get_one(open_page: Open, tmp_path: Path) -> None:

@@ -540,9 +540,11 @@ def test_a_broken_model_is_named_beside_the_good_ones(
     shutil.copytree(zoo, root)
     (root / "tiny-vae-z5" / "weights.safetensors").write_bytes(b"broken")
     app = open_page("sliders", checkpoints=root)
-    [error] = app.sidebar.error
-    assert "tiny-vae-z5" in error.value
-    assert "truncated" in error.value
+    [left_out] = app.sidebar.expander
+    assert left_out.label == "Left out: 1"
+    [told] = left_out.markdown
+    assert "**tiny-vae-z5**: weights.safetensors is truncated" in told.value
+    assert "Copy the folder again" in told.value
     assert app.sidebar.selectbox[0].options == ["Tiny VAE, z=2", "Tiny conditional GAN"]
 
 
@@ -564,7 +566,9 @@ def test_a_model_that_breaks_while_the_app_runs_becomes_a_sentence(
     (root / "tiny-vae-z5" / "weights.safetensors").write_bytes(b"broken")
     app.sidebar.selectbox(key="model").set_value("tiny-vae-z5")
     checked(app.run())
-    assert "**tiny-vae-z5** was left out: weights.safetensors is truncated" in words(app)
+    assert "There is no model 'tiny-vae-z5' here" in words(app)
+    [told] = app.sidebar.expander[0].markdown
+    assert "**tiny-vae-z5**: weights.safetensors is truncated" in told.value
 
 
 @pytest.mark.parametrize("page", ["map", "morph"])

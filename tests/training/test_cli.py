@@ -25,7 +25,7 @@ from training.checkpoint import find, load, partial, read_card
 from training.cli import app
 from training.console import SAVING, Interrupts
 from training.data import DataError, ImageData
-from training.recipes import RECIPES, for_images
+from training.recipes import ELBO, RECIPES, for_images
 
 VAE = "mnist-conv-vae-z2"
 runner = CliRunner()
@@ -510,6 +510,9 @@ def test_own_pictures_train_a_model_of_every_family(fit_images, tmp_path, family
     assert opened.card.family == family
     assert opened.card.classes == ("cats", "dogs")
     assert opened.card.recipe.dataset == "My Pictures"
+    assert opened.card.title == f"{family.upper()} of my-pictures, z=3"
+    assert (opened.card.epochs, opened.card.recipe.epochs) == (1, 1)
+    assert "Stopped" not in opened.card.notes
     y = torch.tensor([0, 1]) if family == "cgan" else None
     x = opened.decode(torch.randn(2, 3), y)
     assert x.shape == (2, 3, 8, 8)
@@ -519,7 +522,16 @@ def test_own_pictures_train_a_model_of_every_family(fit_images, tmp_path, family
 
 def test_own_pictures_in_grey_and_under_a_name(fit_images, tmp_path):
     assert fit_images("pets", "--family", "vae", "--grey").exit_code == 0
-    assert load(tmp_path / "runs" / "pets").card.image_shape == (1, 8, 8)
+    card = load(tmp_path / "runs" / "pets").card
+    assert card.image_shape == (1, 8, 8)
+    assert card.title == "VAE of pets, z=3"
+
+
+def test_more_epochs_of_own_pictures_are_trained_on_from_their_last(fit_images, tmp_path):
+    assert fit_images("pets", "--family", "vae").exit_code == 0
+    assert fit_images("pets", "--family", "vae", "--resume", "--epochs", "3").exit_code == 0
+    card = read_card(tmp_path / "runs" / "pets")
+    assert (card.epochs, card.recipe.epochs, card.notes) == (3, 3, "")
 
 
 def test_the_name_of_a_folder_is_cut_to_what_a_model_may_be_called(pictures, tmp_path):
@@ -618,6 +630,24 @@ def test_settings_given_reach_the_card(fit, tmp_path):
     assert (recipe.batch_size, recipe.ema_decay, recipe.bf16) == (8, 0.5, True)
     assert opened.timeline() == list(recipe.timeline) == [1, 2]
     assert opened.card.images_seen == 2 * 24
+
+
+def test_learning_rate_and_beta_reach_the_card_and_the_loss(fit, tmp_path):
+    assert fit(VAE, "--learning-rate", "0.01", "--beta", "4").exit_code == 0
+    card = read_card(tmp_path / "runs" / VAE)
+    assert card.recipe.learning_rate == 0.01
+    assert card.recipe.objective == ELBO(beta=4.0)
+    parts = {name: card.metrics[f"test/{name}"] for name in ("total", "reconstruction", "kl")}
+    assert parts["total"] == pytest.approx(parts["reconstruction"] + 4 * parts["kl"], rel=1e-5)
+    result = fit("mnist-cgan", "--beta", "4")
+    assert result.exit_code == 1
+    assert "--beta weighs the KL of a VAE, and mnist-cgan is none" in text(result)
+
+
+def test_epochs_of_the_timeline_behind_the_last_one_are_told(fit):
+    result = fit(VAE, "--timeline", "1,3,5")
+    assert result.exit_code == 0
+    assert "--timeline 3,5: the run ends after epoch 2" in text(result)
 
 
 def test_an_average_of_zero_and_full_precision_turn_a_recipes_own_off(fit, tmp_path):
@@ -791,4 +821,4 @@ def test_a_collapse_is_warned_about_after_its_epoch(fit, monkeypatch):
     monkeypatch.setattr(loop, "evaluate", lambda *a: evaluate(*a) | {"kl": 0.0})
     result = fit(VAE)
     assert "Warning: posterior collapse" in text(result)
-    assert "Try a smaller beta" in text(result)
+    assert "Try a smaller --beta" in text(result)

@@ -15,7 +15,7 @@ def history(**last: float) -> dict[str, dict[str, list[float]]]:
         ({"diversity": 0.19}, "mode collapse", "larger generator"),
         ({"diversity": 0.0, "discriminator": 1.3}, "mode collapse", "Wasserstein"),
         ({"discriminator": 0.049}, "the discriminator has won", "smaller learning rate"),
-        ({"kl": 0.0099}, "posterior collapse", "smaller beta"),
+        ({"kl": 0.0099}, "posterior collapse", "smaller --beta"),
     ],
 )
 def test_what_is_wrong_and_its_cure(last, problem, cure):

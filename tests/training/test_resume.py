@@ -449,6 +449,14 @@ def test_a_finished_run_resumed_publishes_again_and_is_well(cli, folder):
     assert load(folder).card.model_copy(update=clock) == card
 
 
+def test_a_recipe_that_is_called_otherwise_is_gone_on_with(cli, folder, monkeypatch):
+    assert cli("--epochs", "1").exit_code == 0
+    recipe = RECIPES["mnist-conv-vae-z2"]
+    monkeypatch.setitem(RECIPES, recipe.name, replace(recipe, title="Another name", row="a row"))
+    assert cli("--resume").exit_code == 0
+    assert read_card(folder).title == "Another name"
+
+
 def test_only_the_epochs_may_differ_and_every_difference_is_named(
     cli, folder, tree, tmp_path, monkeypatch
 ):
