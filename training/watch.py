@@ -28,17 +28,22 @@ END_SECONDS = 5
 
 
 @contextmanager
-def shown_in_app(checkpoints: Path, name: str, data: Path | None = None) -> Iterator[None]:
+def shown_in_app(
+    checkpoints: Path, name: str, data: Path | None = None, images: Path | None = None
+) -> Iterator[None]:
     """Show the run called ``name`` in the explorer, a process of its own, until the block ends.
 
-    With the real images of the folder ``data``, where there is one.
-
+    With the real images of the folder ``data`` and the user's own ``images``, where they are there.
     Where the explorer cannot be started, a sentence says so, and the block runs all the same.
     """
+    options = ["--checkpoints", str(checkpoints.resolve())]
+    for option, folder in (("--data", data), ("--images", images)):
+        if folder and folder.is_dir():
+            options += [option, str(folder.resolve())]
     with tempfile.TemporaryFile() as log, ExitStack() as stack:
         try:
             with console.status("Starting the app"):
-                url = f"{_start_app(checkpoints, data, log, stack)}/training?run={name}"
+                url = f"{_start_app(options, log, stack)}/training?run={name}"
         except OSError as error:
             console.print(
                 f"[yellow]Warning:[/] the app cannot be started ({escape(str(error))}): "
@@ -51,12 +56,10 @@ def shown_in_app(checkpoints: Path, name: str, data: Path | None = None) -> Iter
         yield
 
 
-def _start_app(checkpoints: Path, data: Path | None, log: IO[bytes], stack: ExitStack) -> str:
+def _start_app(options: list[str], log: IO[bytes], stack: ExitStack) -> str:
     """Start the explorer until ``stack`` unwinds; its address, once it answers, or an OSError."""
     port = free_port()
-    options = ["--checkpoints", str(checkpoints.resolve()), "--port", str(port), "--no-browser"]
-    if data and data.is_dir():
-        options += ["--data", str(data.resolve())]
+    options = [*options, "--port", str(port), "--no-browser"]
     child = children.start("explorer.cli", options, stdout=subprocess.DEVNULL, stderr=log)
     stack.callback(children.end, child, END_SECONDS)
     deadline = time.monotonic() + START_SECONDS

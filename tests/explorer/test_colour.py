@@ -31,7 +31,7 @@ from tests.explorer.conftest import (
 )
 from training import atlas, data, pictures
 from training.checkpoint import load as open_checkpoint
-from training.data import CIFAR10_CLASSES, IMAGENETTE_CLASSES, DataError
+from training.data import CIFAR10_CLASSES, IMAGENETTE_CLASSES, DataError, load_images
 from training.specs import ConvDown, ConvUp, Down, GANSpec, ImageShape, Up
 
 SHAPES: dict[str, ImageShape] = {"cifar10": (3, 32, 32), "imagenette": (3, 160, 160)}
@@ -146,9 +146,10 @@ def test_imagenette_is_as_small_as_the_model_wants_it(colour_root: Path) -> None
 def test_where_there_are_no_images_the_reason_is_given(empty_root: Path, dataset: str) -> None:
     with pytest.raises(DataError) as raised:
         open_gallery(empty_root, dataset, (3, 32, 32))
-    assert str(empty_root) in str(raised.value)
-    if dataset != "photos":
-        assert f"latent-train download {dataset} --data {empty_root}" in str(raised.value)
+    command = f"`latent-train download {dataset} --data {empty_root}`"
+    assert (command if dataset != "photos" else "start the app with `--images`") in str(
+        raised.value
+    )
 
 
 def test_ones_own_pictures_in_colour_are_shown(tmp_path: Path) -> None:
@@ -157,6 +158,60 @@ def test_ones_own_pictures_in_colour_are_shown(tmp_path: Path) -> None:
     images = open_gallery(tmp_path, "photos", (3, 24, 24))
     assert (images.source, images.data.classes) == ("folder", ("bar", "cross"))
     assert images.pixels(3).shape == (24, 24, 3)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Pictures of two classes as somebody keeps them, not split into training and test sets."""
+    folder = tmp_path / "Holiday Photos"
+    write_pictures(folder, ["bar", "cross"], 30, 50)
+    return folder
+
+
+def test_the_pictures_that_training_held_out_are_shown(photos: Path, tmp_path: Path) -> None:
+    shown = open_gallery(tmp_path, "Holiday Photos", (3, 24, 24), photos)
+    _, held_out = load_images(photos, (3, 24, 24))
+    assert (shown.source, len(shown), shown.data.classes) == ("folder", 6, ("bar", "cross"))
+    torch.testing.assert_close(shown.images(range(6)), held_out.images)
+    assert shown.data.labels.tolist() == held_out.labels.tolist()
+
+
+@pytest.mark.parametrize("change", ["bar/0.png", "bar", ""])
+def test_a_change_of_ones_own_pictures_is_noticed(
+    photos: Path, tmp_path: Path, change: str
+) -> None:
+    def stamp() -> catalog.Stamp:
+        return catalog.stamp(*gallery.places(tmp_path, "Holiday Photos", photos))
+
+    before = stamp()
+    (photos / change).rename(photos / "gone" if change else tmp_path / "gone")
+    assert stamp() != before
+
+
+def test_a_model_of_ones_own_pictures_meets_them(
+    open_app: Open, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = tmp_path / "models"
+    shapes: dict[str, ImageShape] = {"colour": (3, 24, 24), "grey": (1, 28, 28)}
+    for name, shape in shapes.items():
+        make_checkpoint(
+            models / name,
+            conv_vae(5, (4, 8), 8, shape),
+            classes=("bar", "cross"),
+            recipe_changes={"dataset": "Holiday Photos"},
+        )
+    where = {"checkpoints": models, "data": tmp_path}
+    app = open_app("morph", model="colour", **where)
+    assert "start the app with `--images`" in app.expander[0].markdown[0].value
+    monkeypatch.setenv("LATENT_IMAGES", str(photos))
+    for name, shape in shapes.items():
+        app = open_app("morph", model=name, a="folder-1", b="folder-4", **where)
+        assert not app.warning
+        _, held_out = load_images(photos, shape)
+        originals = told(app, f"strip_{name}")["originals"]
+        for text, i in zip(originals, (1, 4), strict=True):
+            np.testing.assert_array_equal(bytes_of(text, shape), held_out.images[i])
+        assert "--images" not in "".join(one.value for one in app.markdown)
 
 
 @pytest.mark.parametrize("dataset", DATASETS)

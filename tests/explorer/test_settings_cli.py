@@ -40,12 +40,12 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 def test_help_names_every_option(command) -> None:
     code, printed = command("--help")
     assert code == 0
-    for option in ("--checkpoints", "--data", "--port", "--browser", "--no-browser"):
+    for option in ("--checkpoints", "--data", "--images", "--port", "--browser", "--no-browser"):
         assert option in printed
     assert "Open the latent explorer" in printed
 
 
-@pytest.mark.parametrize("option", ["--checkpoints", "--data"])
+@pytest.mark.parametrize("option", ["--checkpoints", "--data", "--images"])
 def test_a_folder_that_is_not_there_is_named(command, option: str, tmp_path: Path) -> None:
     missing = tmp_path / "nowhere"
     code, printed = command(option, str(missing))
@@ -54,7 +54,7 @@ def test_a_folder_that_is_not_there_is_named(command, option: str, tmp_path: Pat
     assert missing.name in printed
 
 
-@pytest.mark.parametrize("variable", ["LATENT_CHECKPOINTS", "LATENT_DATA"])
+@pytest.mark.parametrize("variable", ["LATENT_CHECKPOINTS", "LATENT_DATA", "LATENT_IMAGES"])
 def test_a_variable_is_read_as_its_option_is(
     command, variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,19 +154,22 @@ def test_folders_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("LATENT_DATA", "/some/data")
     assert settings.checkpoints_dir() == Path("/some/models")
     assert settings.data_dir() == Path("/some/data")
+    monkeypatch.setenv("LATENT_IMAGES", "/some/photos")
+    assert settings.images_dir() == Path("/some/photos")
 
 
 @pytest.mark.parametrize("value", [None, ""])
 def test_without_settings_the_shipped_folders_are_used(
     monkeypatch: pytest.MonkeyPatch, value: str | None
 ) -> None:
-    for variable in ("LATENT_CHECKPOINTS", "LATENT_DATA"):
+    for variable in ("LATENT_CHECKPOINTS", "LATENT_DATA", "LATENT_IMAGES"):
         if value is None:
             monkeypatch.delenv(variable, raising=False)
         else:
             monkeypatch.setenv(variable, value)
     assert settings.checkpoints_dir() == settings.PROJECT / "checkpoints"
     assert settings.data_dir().name == "data"
+    assert settings.images_dir() is None
 
 
 def test_the_server_listens_on_this_computer_only() -> None:

@@ -87,11 +87,12 @@ def test_the_app_runs_as_long_as_the_block(instead, started, tmp_path, capsys):
 def test_the_app_shows_the_images_that_the_run_learns_from(instead, started, tmp_path, there):
     instead()
     data = tmp_path if there else tmp_path / "nowhere"
-    with watch.shown_in_app(tmp_path, "a-run", data):
+    with watch.shown_in_app(tmp_path, "a-run", data, data):
         pass
     options = [str(word) for word in started[0].args]
-    assert ("--data" in options) == there
-    assert not there or options[options.index("--data") + 1] == str(tmp_path)
+    for option in ("--data", "--images"):
+        assert (option in options) == there
+        assert not there or options[options.index(option) + 1] == str(tmp_path)
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
