@@ -334,11 +334,12 @@ def _brought(card: ForeignCard) -> list[str]:
 
 def _trained(card: Card) -> list[str]:
     """How a model was trained, and how good it was measured to be."""
-    recipe, minutes = card.recipe, card.seconds / 60
+    recipe = card.recipe
+    took = f"{card.seconds / 60:.0f} min" if card.seconds >= 60 else f"{card.seconds:.0f} s"
     images = plain(data_set(recipe.dataset))
     lines = [
         f"Trained on {images}: {card.epochs} epoch{'s' * (card.epochs != 1)}, in which it saw "
-        f"{card.images_seen:,} images, in {minutes:.0f} min on {plain(card.device)}.",
+        f"{card.images_seen:,} images, in {took} on {plain(card.device)}.",
         " · ".join(
             f"{plain(name)} {count:,} parameters" for name, count in card.parameters.items()
         ),

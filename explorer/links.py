@@ -225,7 +225,7 @@ KEYS: dict[str, Key] = {
         Key(
             "reports",
             [],
-            several(pattern("R[1-5]|own|brought", "R1 to R5, own or brought")),
+            several(pattern("R[1-5]|own|yours|brought", "R1 to R5, own, yours or brought")),
             "~".join,
         ),
         Key("with", [], several(_model), "~".join),

@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 
 from explorer import catalog
 from training.checkpoint import Card
+from training.data import DATASETS
 from training.onnx_files import AnyCard
 from training.report import REPORTS
 
 OWN = "own"
+YOURS = "yours"
 BROUGHT = "brought"
 
 
@@ -45,7 +47,12 @@ FACETS: dict[str, Facet] = {
     "data": Facet("Data", catalog.DATASETS),
     "reports": Facet(
         "Report",
-        {**{report: report for report in REPORTS}, OWN: "our own", BROUGHT: "brought along"},
+        {
+            **{report: report for report in REPORTS},
+            OWN: "our own",
+            YOURS: "of your pictures",
+            BROUGHT: "brought along",
+        },
     ),
 }
 """By the name of its key in a link."""
@@ -63,10 +70,12 @@ ORDERS: dict[str, str] = {
 def facets(card: AnyCard) -> dict[str, str]:
     """The value that a model has of each facet, in letters that a link may hold."""
     report = card.recipe.report if isinstance(card, Card) else BROUGHT
+    if report not in (*REPORTS, BROUGHT):
+        report = OWN if card.dataset in DATASETS else YOURS
     return {
         "family": card.family,
         "data": re.sub(r"[^A-Za-z0-9_ .-]", "", card.dataset)[:40].strip("_ .-") or "unnamed",
-        "reports": report if report in (*REPORTS, BROUGHT) else OWN,
+        "reports": report,
     }
 
 

@@ -330,6 +330,8 @@ def test_a_card_is_told_in_words() -> None:
         assert part in words
     assert "something" not in words
     assert "asked for" not in words
+    assert "in 2 min on" in words
+    assert "in 18 s on" in catalog.describe(card.model_copy(update={"seconds": 17.6}))
 
 
 def test_a_conditional_models_card_says_what_it_can_be_asked(zoo: Path) -> None:

@@ -55,6 +55,7 @@ def test_every_family_and_report_is_in_words() -> None:
     assert tiles.facets(card(GAN, "x", "R2")) == {"family": "gan", "data": "mnist", "reports": "R2"}
     assert tiles.facets(card(VAE_Z2, "x", ""))["reports"] == tiles.OWN
     assert tiles.facets(card(VAE_Z2, "x", "<b>"))["reports"] == tiles.OWN
+    assert tiles.facets(card(VAE_Z2, "x", "", dataset="Photos"))["reports"] == tiles.YOURS
     assert tiles.FACETS["family"].word("wgan") == "Wasserstein GAN"
     assert tiles.FACETS["data"].word("my_photos") == "my_photos"
 
@@ -62,13 +63,13 @@ def test_every_family_and_report_is_in_words() -> None:
 def test_only_what_some_model_has_can_be_chosen(cards: dict[str, Card]) -> None:
     assert tiles.options(cards, "family") == ["vae", "cgan"]
     assert tiles.options(cards, "data") == ["mnist", "my_photos"]
-    assert tiles.options(cards, "reports") == ["R1", "R3", "own"]
+    assert tiles.options(cards, "reports") == ["R1", "R3", "yours"]
 
 
 def test_filters_join_values_of_a_facet_and_meet_between_facets(cards: dict[str, Card]) -> None:
     assert chosen(cards) == "bca"
     assert chosen(cards, family=["vae"]) == "bc"
-    assert chosen(cards, family=["vae", "cgan"], reports=["R3", "own"]) == "ca"
+    assert chosen(cards, family=["vae", "cgan"], reports=["R3", "yours"]) == "ca"
     assert chosen(cards, family=["vae"], reports=["R3"]) == ""
     assert chosen(cards, data=["my_photos"], family=[]) == "c"
 
@@ -81,7 +82,7 @@ def test_filters_join_values_of_a_facet_and_meet_between_facets(cards: dict[str,
         ("conditional", "a"),
         ("MNIST", "ba"),
         ("r3", "a"),
-        ("our own", "c"),
+        ("your pictures", "c"),
         ("as reported", "bca"),
         ("nothing", ""),
         ("[", ""),
@@ -152,7 +153,7 @@ def test_badges_are_words_and_bring_no_markup() -> None:
     )
     hostile = card(VAE_Z2, "x", "", dataset="a] ![](https://evil.example/x.png)")
     assert tiles.badges(hostile) == (
-        ":blue-badge[VAE] :grey-badge[a httpsevil.examplex.png] :grey-badge[our own]"
+        ":blue-badge[VAE] :grey-badge[a httpsevil.examplex.png] :grey-badge[of your pictures]"
     )
 
 
