@@ -15,7 +15,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -38,6 +37,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from training import networks
+from training.files import replace_file, write_synced
 from training.recipes import Recipe
 from training.specs import ClassifierSpec, GANSpec
 
@@ -445,7 +445,7 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
         for inner in {(temporary / name).parent for name in files} - {temporary}:
             inner.mkdir()
         for name, blob in files.items():
-            _write_synced(temporary / name, blob)
+            write_synced(temporary / name, blob)
         replace_folder(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -465,15 +465,7 @@ def add_scores(folder: Path, scores: Scores, weights_sha256: str) -> Card:
             "training has ended",
         )
     card = card.model_copy(update={"scores": scores})
-    handle, name = tempfile.mkstemp(prefix=".card.", dir=folder)
-    temporary = Path(name)
-    try:
-        os.close(handle)
-        temporary.chmod(0o644)
-        _write_synced(temporary, card.model_dump_json(indent=1).encode() + b"\n")
-        temporary.replace(folder / "card.json")
-    finally:
-        temporary.unlink(missing_ok=True)
+    replace_file(folder / "card.json", card.model_dump_json(indent=1).encode() + b"\n")
     return card
 
 
@@ -487,13 +479,6 @@ def thinned(losses: dict[str, Tensor]) -> dict[str, Tensor]:
 def timeline_name(epoch: int) -> str:
     """Name, inside the folder, of the weights after ``epoch``."""
     return f"timeline/epoch-{epoch:04}.safetensors"
-
-
-def _write_synced(path: Path, blob: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(blob)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def replace_folder(new: Path, target: Path) -> None:

@@ -26,6 +26,7 @@ from filelock import FileLock
 
 from training.checkpoint import CheckpointError, load, partial, replace_folder
 from training.console import console
+from training.files import write_synced
 from training.judge import JUDGES
 from training.resume import state_path
 from training.running import Running, path_of
@@ -244,10 +245,7 @@ def unpack(files: Files, out: Path) -> None:
     for name, blob in files.items():
         path = out / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("wb") as file:
-            file.write(blob)
-            file.flush()
-            os.fsync(file.fileno())
+        write_synced(path, blob)
 
 
 def receive(files: Files, job: Job, plan: Plan) -> None:

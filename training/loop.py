@@ -192,6 +192,8 @@ def fit(
         run.seconds += time.perf_counter() - started
         if run.interrupted:
             if run.images_seen:
+                if board and session.whole:
+                    board.post(now=True)
                 if saver and session.whole:
                     saver.save(session, now=True)
                 yield run

@@ -20,6 +20,7 @@ from urllib.parse import quote
 
 from training import results
 from training.checkpoint import Card, CheckpointError, Scores, find, verify_files
+from training.files import write_synced
 from training.onnx_files import is_foreign
 from training.recipes import ELBO, RECIPES, Recipe
 from training.scores import SCORES
@@ -526,9 +527,6 @@ def _replace(root: Path, texts: Mapping[str, str]) -> None:
     with TemporaryDirectory(prefix=".report-", dir=root) as temporary:
         written = Path(temporary)
         for name, text in texts.items():
-            with (written / name).open("w", encoding="utf-8", newline="\n") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
+            write_synced(written / name, text.encode())
         for name in texts:
             (written / name).replace(root / name)

@@ -8,8 +8,6 @@ is equal to the uninterrupted one, bit for bit. It is for this purpose only and 
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +22,7 @@ from torch.optim import Optimizer
 
 from training.checkpoint import partial
 from training.devices import random_states, set_random_states
+from training.files import replace_file
 from training.pace import Pace
 from training.recipes import Recipe
 
@@ -209,18 +208,7 @@ def read(path: Path, *, with_tensors: bool = True) -> tuple[dict[str, Any], dict
 
 
 def _write(path: Path, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
-    blob = save_tensors(tensors, metadata={"state": json.dumps(state)})
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.new-", dir=path.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(blob)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)  # mkstemp gives 0600
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    replace_file(path, save_tensors(tensors, metadata={"state": json.dumps(state)}))
 
 
 def _load_optimizer(optimizer: Optimizer, saved: dict[str, Tensor]) -> None:

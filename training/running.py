@@ -186,6 +186,7 @@ def _go_on(record: Running, path: Path, images_seen: int) -> None:
 
 
 def _replace(path: Path, blob: bytes) -> None:
+    """As `files.replace_file`, but not through to the disk: it is done every second."""
     temporary = path.with_name(f".{path.name}.new")
     try:
         temporary.write_bytes(blob)

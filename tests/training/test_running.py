@@ -427,7 +427,8 @@ def test_ctrl_c_is_told(command, path, monkeypatch):
     monkeypatch.setattr(loop.steps, "vae_step", at_call(loop.steps.vae_step, 6, ctrl_c))
     assert command().exit_code == 130
     shown = read(path)
-    assert (shown.state, shown.epoch, shown.images_seen) == ("interrupted", 2, 30)
+    done = 6 * 6  # the sixth step was taken to its end
+    assert (shown.state, shown.epoch, shown.images_seen) == ("interrupted", 2, done)
 
 
 def test_ctrl_c_while_the_checkpoint_is_written_is_told(command, path, monkeypatch):
@@ -437,7 +438,7 @@ def test_ctrl_c_while_the_checkpoint_is_written_is_told(command, path, monkeypat
 
 
 def test_a_run_that_took_no_step_leaves_nothing(command, path, monkeypatch):
-    monkeypatch.setattr(loop.steps, "vae_step", at_call(loop.steps.vae_step, 1, ctrl_c))
+    monkeypatch.setattr(loop.steps, "make_step", at_call(loop.steps.make_step, 1, ctrl_c))
     assert command().exit_code == 130
     assert list(path.parent.iterdir()) == []
 

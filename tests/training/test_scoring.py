@@ -9,7 +9,7 @@ from rich.progress import Progress
 from typer.testing import CliRunner
 
 from tests.training.conftest import text
-from training import scoring
+from training import files, scoring
 from training.checkpoint import (
     Checkpoint,
     CheckpointError,
@@ -190,8 +190,6 @@ def test_a_model_too_large_for_memory_does_not_stop_the_others(folder, monkeypat
 
 
 def test_a_full_disk_leaves_the_card_as_it_was(folder: Path, monkeypatch):
-    from training import checkpoint
-
     scores = score_folders([folder / "mnist-cgan"], 100, 0)[0]["mnist-cgan"]
     before = (folder / "mnist-cgan" / "card.json").read_bytes()
 
@@ -199,7 +197,7 @@ def test_a_full_disk_leaves_the_card_as_it_was(folder: Path, monkeypatch):
         path.write_bytes(blob[:10])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint, "_write_synced", full)
+    monkeypatch.setattr(files, "write_synced", full)
     with pytest.raises(OSError, match="No space left"):
         weights = read_card(folder / "mnist-cgan").weights_sha256
         add_scores(folder / "mnist-cgan", scores.model_copy(update={"seed": 5}), weights)
