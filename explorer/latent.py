@@ -9,11 +9,33 @@ from numpy.typing import NDArray
 from scipy.spatial import KDTree  # scikit-learn's would take 140 MB more
 
 Array = NDArray[np.float32]
+REACH = 3.0
+"""How far from 0, either way, 99.7 % of N(0, 1) lies: that far sliders and walks go."""
+FINE = 121
+"""Codes of a path that is dragged along."""
+_SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+
+
+def symbol(i: int) -> str:
+    """What dimension ``i``, from 0, is called: z₁ is the first."""
+    return f"z{str(i + 1).translate(_SUBSCRIPTS)}"
 
 
 def sample_z(seed: int, latent_dim: int) -> Array:
     """The latent (d,) that a seed stands for: N(0, 1), the same on every machine."""
     return np.random.default_rng(seed).standard_normal(latent_dim).astype(np.float32)
+
+
+def noise(seed: int, n: int, latent_dim: int) -> Array:
+    """Latents (n, d) that a seed stands for; fewer are the first of more."""
+    return sample_z(seed, n * latent_dim).reshape(n, latent_dim)
+
+
+def in_turn(n: int, num_classes: int) -> Array | None:
+    """Class weights (n, k), each class in its turn; None where there are no classes."""
+    if not num_classes:
+        return None
+    return np.eye(num_classes, dtype=np.float32)[np.arange(n) % num_classes]
 
 
 def lerp(a: Array, b: Array, t: Array) -> Array:

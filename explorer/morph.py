@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import numpy as np
-import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from explorer import latent, pictures
@@ -77,6 +76,4 @@ class Morph(BaseModel):
         if card.weights_sha256 != self.weights_sha256:
             raise ValueError(f"this recipe was made with other weights of {self.model}")
         mix = self.mix(self.frames, card.num_classes, card.mixes_classes)
-        condition = None if mix is None else torch.from_numpy(mix)
-        images = opened.decode(torch.from_numpy(self.codes(self.frames)), condition)
-        return pictures.to_pixels(images.cpu().numpy())
+        return pictures.drawn(opened, self.codes(self.frames), mix)

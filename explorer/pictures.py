@@ -6,11 +6,14 @@ import base64
 import io
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
+from explorer.latent import Array
 from explorer.sizes import enlargement
+from training.onnx_files import AnyModel
 
 Pixels = NDArray[np.uint8]
 GAP = 2
@@ -24,6 +27,12 @@ GIF = 224
 SHOWN = 640
 """Pixels across that a picture on a tile has at most."""
 MAX_PIXELS = 16_000_000
+
+
+def drawn(model: AnyModel, z: Array, weights: Array | None = None) -> Pixels:
+    """Latents (n, d), with class weights (n, k), to pixels (n, H, W, C)."""
+    condition = None if weights is None else torch.from_numpy(weights)
+    return to_pixels(model.decode(torch.from_numpy(z), condition).cpu().numpy())
 
 
 def to_pixels(images: NDArray[np.float32]) -> Pixels:

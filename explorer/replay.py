@@ -68,10 +68,8 @@ def find(among: Sequence[Stop], epoch: int) -> int | None:
 
 def noise(card: Card) -> tuple[latent.Array, latent.Array | None]:
     """Latents (n, d) of the samples, and class weights (n, k): each class in its turn."""
-    z = latent.sample_z(NOISE_SEED, SAMPLES * card.latent_dim).reshape(SAMPLES, -1)
-    if not card.num_classes:
-        return z, None
-    return z, np.eye(card.num_classes, dtype=np.float32)[np.arange(SAMPLES) % card.num_classes]
+    z = latent.noise(NOISE_SEED, SAMPLES, card.latent_dim)
+    return z, latent.in_turn(SAMPLES, card.num_classes)
 
 
 def measured(history: History, epoch: int) -> str:

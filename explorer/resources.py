@@ -301,8 +301,7 @@ def _drawn(
     weights: latent.Array | None,
 ) -> pictures.Pixels:
     opened = checkpoint(name) if epoch is None else checkpoints.load(root / name, epoch=epoch)
-    condition = None if weights is None else torch.from_numpy(weights)
-    return pictures.to_pixels(opened.decode(torch.from_numpy(z), condition).cpu().numpy())
+    return pictures.drawn(opened, z, weights)
 
 
 def samples(name: str, folder: Path, card: AnyCard) -> bytes | None:
@@ -319,10 +318,8 @@ def samples(name: str, folder: Path, card: AnyCard) -> bytes | None:
 def _sketch(name: str, card: AnyCard) -> bytes | None:
     """What a model draws from a few seeds, one class after the other."""
     z = np.stack([latent.sample_z(seed, card.latent_dim) for seed in range(18)])
-    classes = np.arange(len(z)) % max(card.num_classes, 1)
-    weights = np.eye(card.num_classes, dtype=np.float32)[classes] if card.num_classes else None
     try:
-        drawn = pictures.sheet(draw(name, z, weights), columns=6)
+        drawn = pictures.sheet(draw(name, z, latent.in_turn(len(z), card.num_classes)), columns=6)
     except (CheckpointError, ValueError):  # a decoder brought along may draw NaN
         return None
     return pictures.first_rows(pictures.png(drawn), card.image_shape[1])

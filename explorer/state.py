@@ -39,6 +39,22 @@ def class_of(card: AnyCard) -> int:
     return min(st.session_state["class"], max(card.num_classes - 1, 0))
 
 
+def selected(source: str, count: int) -> int | None:
+    """Number of what is selected, where it is one of the ``count`` images or samples here."""
+    known, _, number = st.session_state["selected"].partition("-")
+    return int(number) if known == source and int(number) < count else None
+
+
+def select(source: str, number: int) -> None:
+    """Select an image or a sample, by its number among those of its source."""
+    st.session_state["selected"] = f"{source}-{number}"
+
+
+def select_any(source: str, count: int) -> None:
+    """Select one of ``count`` at random."""
+    select(source, int(np.random.default_rng().integers(count)))
+
+
 def settle(name: str, value: dict[str, Any]) -> None:
     """Take what the user has settled on in a component of the model called ``name``.
 

@@ -108,10 +108,7 @@ def noise(card: AnyCard, seed: int, n: int) -> tuple[latent.Array, latent.Array 
 
     Fewer are the first of more; models of equal d get the same.
     """
-    z = latent.sample_z(seed, n * card.latent_dim).reshape(n, -1)
-    if not card.num_classes:
-        return z, None
-    return z, np.eye(card.num_classes, dtype=np.float32)[np.arange(n) % card.num_classes]
+    return latent.noise(seed, n, card.latent_dim), latent.in_turn(n, card.num_classes)
 
 
 def flat(images: Pixels) -> Tensor:

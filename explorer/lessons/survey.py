@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from explorer.latent import REACH
 from training.atlas import sample_codes
 from training.checkpoint import Checkpoint
 from training.judge import read
@@ -17,8 +18,6 @@ WALKS = 20
 """Walks along one number, from as many codes."""
 STEPS = 60
 """Steps of a walk."""
-REACH = 3.0
-"""How far a walk goes from 0, either way: 99.7 % of N(0, 1) lies within."""
 FAR = 4.0
 """How many times as far out as the farthest code "far outside" is."""
 READ = 500

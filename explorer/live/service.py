@@ -23,9 +23,9 @@ from torch import nn
 from explorer.live.protocol import MAX_PIXEL_BYTES
 from explorer.uploads import UploadError, as_mnist
 from training import networks
-from training.checkpoint import Checkpoint, CheckpointError
+from training.checkpoint import Checkpoint, CheckpointError, class_weights, require_latents
 from training.devices import has_bf16
-from training.onnx_files import AnyModel
+from training.onnx_files import AnyCard, AnyModel
 
 SMALL_ROWS = 16
 """Requests of up to this many rows are served first."""
@@ -83,6 +83,26 @@ class _Job:
         return len(self.z) <= SMALL_ROWS
 
 
+def _condition(
+    card: AnyCard, z: torch.Tensor, weights: NDArray[np.float32] | None
+) -> torch.Tensor | None:
+    """Class weights (n, k) of a request; raises DecodeError for what the model does not take."""
+    most = max(MAX_PIXEL_BYTES // math.prod(card.image_shape), 1)
+    if len(z) > most:
+        raise DecodeError(
+            f"{card.name} draws large images: ask for {most} images at once, not {len(z)}"
+        )
+    try:
+        require_latents(card, z)
+        given = None if weights is None else torch.from_numpy(np.array(weights, np.float32))
+        condition = class_weights(card, given, len(z))
+    except ValueError as error:
+        raise DecodeError(str(error)) from error
+    if condition is not None and not card.mixes_classes and (condition.amax(1) < 0.999).any():
+        raise DecodeError(f"{card.name} takes one class: it draws nothing between two")
+    return condition
+
+
 class DecodeService:
     """Draws latents of any model that ``open_model`` can open. Thread-safe.
 
@@ -119,33 +139,8 @@ class DecodeService:
         `MAX_PIXEL_BYTES` at once.
         """
         opened = self.model(model)
-        card = opened.card
-        d = z.shape[1]
-        if d != card.latent_dim:
-            raise DecodeError(f"{model} wants {card.latent_dim} latents in a row, not {d}")
-        k = 0 if weights is None else weights.shape[1]
-        if k != card.num_classes:
-            raise DecodeError(f"unknown class: {model} wants {card.num_classes} weights, not {k}")
-        if weights is not None and not (
-            len(weights) == len(z)
-            and (weights >= 0).all()
-            and (np.abs(weights.sum(1) - 1) < 1e-3).all()
-        ):
-            raise DecodeError(
-                "unknown class: every latent wants weights that are not negative and sum to 1"
-            )
-        if weights is not None and not card.mixes_classes and (weights.max(1) < 0.999).any():
-            raise DecodeError(f"{model} takes one class: it draws nothing between two")
-        if not np.isfinite(z).all():
-            raise DecodeError("z must be finite")
-        most = max(MAX_PIXEL_BYTES // math.prod(card.image_shape), 1)
-        if len(z) > most:
-            raise DecodeError(
-                f"{model} draws large images: ask for {most} images at once, not {len(z)}"
-            )
-        tensor = torch.from_numpy(np.array(z, np.float32))
-        condition = None if weights is None else torch.from_numpy(np.array(weights, np.float32))
-        job = _Job(opened, tensor, condition)
+        latents = torch.from_numpy(np.array(z, np.float32))
+        job = _Job(opened, latents, _condition(opened.card, latents, weights))
         with self._changed:
             if self._closed:
                 raise DecodeError("the server is shutting down")

@@ -14,7 +14,6 @@ from training.onnx_files import AnyCard
 
 WIDTH = 84
 """CSS pixels, about, of the image of a class."""
-FINE = 121
 FRAMES = 9
 
 
@@ -76,7 +75,7 @@ def between(name: str, card: AnyCard, data: dict) -> None:
         data,
         frames=FRAMES,
         path=None,
-        mix=latent.class_mix(a, b, FINE, card.num_classes),
+        mix=latent.class_mix(a, b, latent.FINE, card.num_classes),
         labels=[f"{share:.0%}" for share in shares],
         at=st.session_state["at"],
         settled=lambda at: st.session_state.update(at=round(float(np.clip(at, 0, 1)), 3)),

@@ -18,8 +18,6 @@ NUMBERS = (
     "Drag a slider: every model draws the same numbers, as many of them as it takes. They were "
     "drawn from the same N(0, 1), but mean something else to each model. The strips are of"
 )
-REACH = 3.0
-"""Sliders of numbers that several models share go as far as 99.7 % of N(0, 1) lies."""
 
 
 def page() -> None:
@@ -88,7 +86,7 @@ def _by_numbers(cards: dict[str, AnyCard]) -> None:
         slider_bank(
             f"compared_sliders_{leader}",
             data[leader],
-            rows=slider_rows.plain(cards[leader], REACH),
+            rows=slider_rows.plain(cards[leader], latent.REACH),
             settled=partial(state.settle, leader),
         )
     with right, pinned(all_across=True), st.container(horizontal=True, gap="small"):

@@ -31,7 +31,7 @@ def by_image(cards: dict[str, AnyCard]) -> None:
     name, card = next(iter(cards.items()))
     images = resources.real_images(card)
     assert images, "the page moves models without real images by numbers"
-    selected = _selected(images)
+    selected = state.selected(images.source, len(images)) or 0
     st.caption(HOW)
     absent.data_notice(card)
     titles = compare.headings(cards)
@@ -63,25 +63,16 @@ def _original(name: str, card: AnyCard, images: Gallery, selected: int) -> None:
         on_change=_take_number,
         args=(images.source,),
     )
-    st.button("At random", on_click=_at_random, args=(images,), icon=":material/casino:")
-
-
-def _selected(images: Gallery) -> int:
-    """Number of the image that is looked at."""
-    source, _, index = st.session_state["selected"].partition("-")
-    return int(index) if source == images.source and int(index) < len(images) else 0
-
-
-def _select(source: str, index: int) -> None:
-    st.session_state["selected"] = f"{source}-{index}"
+    st.button(
+        "At random",
+        on_click=state.select_any,
+        args=(images.source, len(images)),
+        icon=":material/casino:",
+    )
 
 
 def _take_number(source: str) -> None:
-    _select(source, st.session_state[NUMBER])
-
-
-def _at_random(images: Gallery) -> None:
-    _select(images.source, int(np.random.default_rng().integers(len(images))))
+    state.select(source, st.session_state[NUMBER])
 
 
 def _made_of(name: str, card: AnyCard, title: str, images: Gallery, selected: int) -> None:
@@ -115,7 +106,7 @@ def _pointed(value: dict[str, Any], images: Gallery) -> None:
     """Take the image that was clicked on a map."""
     index = value.get("selected")
     if isinstance(index, int) and 0 <= index < len(images):
-        _select(images.source, index)
+        state.select(images.source, index)
 
 
 def _error(drawn: np.ndarray, original: np.ndarray) -> float:

@@ -28,7 +28,6 @@ MOST = 16
 """Numbers of a code that are moved so, at most."""
 SMALL = 68
 """CSS pixels of a small picture."""
-_SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 
 @dataclass(frozen=True)
@@ -140,4 +139,4 @@ def _bars(betas: Betas, beta: float) -> None:
 
 def number(i: int) -> str:
     """How a number of the code is written."""
-    return f"z{str(i + 1).translate(_SUBSCRIPTS)}"
+    return latent.symbol(i)

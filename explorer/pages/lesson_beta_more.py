@@ -21,8 +21,6 @@ from explorer.pages.lesson_blur_gan import MEASURED_BY, REAL, scored, table_of
 from explorer.pages.pinned import pinned
 
 SAMPLES = 20
-REACH = 3.0
-"""How far sliders go: 99.7 % of N(0, 1) lies within."""
 
 
 def codes(betas: Betas) -> Exhibit:
@@ -115,7 +113,7 @@ def open_end(betas: Betas) -> Exhibit:
     name = betas.names[beta]
     left, right = st.columns([3, 2], gap="large")
     with left:
-        rows = slider_rows.dimensions(name, betas.about.cards[name], REACH)
+        rows = slider_rows.dimensions(name, betas.about.cards[name], latent.REACH)
         settled = partial(state.settle, name)
         slider_bank(f"beta_bank_{name}", betas.data(beta), rows=rows, settled=settled)
     with right:

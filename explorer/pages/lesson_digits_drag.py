@@ -20,8 +20,6 @@ WIDTH = 140
 """CSS pixels of a picture."""
 NUMBERS = 3
 """Latent numbers that have a slider of their own, beside the one that moves all."""
-REACH = 3.0
-"""99.7 % of N(0, 1) lies within."""
 
 
 def show(cast: dict[str, Card]) -> Exhibit:
@@ -83,7 +81,7 @@ def _rows(card: Card) -> list[Row]:
         centre=float(start @ way) / far,
         note="on the right it is another random z",
     )
-    return [whole, *slider_rows.plain(card, REACH)[:NUMBERS]]
+    return [whole, *slider_rows.plain(card, latent.REACH)[:NUMBERS]]
 
 
 def _change(images: pictures.Pixels) -> tuple[float, int]:

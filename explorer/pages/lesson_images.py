@@ -80,9 +80,14 @@ def choose(images: Gallery, again: str = "") -> int:
                     pictures.reduced(np.stack([images.pixels(i) for i in some]), THUMBNAIL),
                     [f"{images.source}-{i}" for i in some],
                     [f"{classes[label or 0]}, number {i}" for i in some],
-                    settled=_select,
+                    settled=lambda reference: st.session_state.update(selected=reference),
                 )
-        st.button("At random", on_click=_at_random, args=(images,), icon=":material/casino:")
+        st.button(
+            "At random",
+            on_click=state.select_any,
+            args=(images.source, len(images)),
+            icon=":material/casino:",
+        )
         if again:
             st.button(again, on_click=state.randomise, icon=":material/refresh:")
         named = classes[int(images.data.labels[chosen])]
@@ -92,17 +97,8 @@ def choose(images: Gallery, again: str = "") -> int:
 
 def selected(images: Gallery) -> int:
     """Number of the image that is chosen; `FIRST` where none of these is."""
-    source, _, index = st.session_state["selected"].partition("-")
-    known = source == images.source and int(index) < len(images)
-    return int(index) if known else min(FIRST, len(images) - 1)
-
-
-def _select(reference: str) -> None:
-    st.session_state["selected"] = reference
-
-
-def _at_random(images: Gallery) -> None:
-    _select(f"{images.source}-{np.random.default_rng().integers(len(images))}")
+    chosen = state.selected(images.source, len(images))
+    return min(FIRST, len(images) - 1) if chosen is None else chosen
 
 
 def copied(name: str, image: int) -> Pixels:

@@ -10,9 +10,10 @@ import streamlit as st
 from explorer import catalog, pictures, resources, state
 from explorer.components.picture import picture
 from explorer.components.slider_bank import slider_bank
+from explorer.latent import REACH
 from explorer.lessons import Exhibit, Finding, Step, copies
 from explorer.lessons.space import codes_answer, number_answer
-from explorer.lessons.survey import NEIGHBOURS, REACH, STEPS, WALKS
+from explorer.lessons.survey import NEIGHBOURS, STEPS, WALKS
 from explorer.pages import lesson_space_copies, lesson_space_walks, slider_rows
 from explorer.pages.lesson_images import lacking, read_as, subject
 from explorer.pages.lesson_space_map import Space, space_map, table

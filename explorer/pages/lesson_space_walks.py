@@ -15,8 +15,6 @@ from explorer.pages.lesson_images import choose, read_as
 from explorer.pages.lesson_space_map import Space, space_map, table, unread
 
 FRAMES = 9
-FINE = 121
-"""Steps of the scrubber."""
 
 
 def between(space: Space) -> Exhibit:
@@ -105,7 +103,7 @@ def _strip(
         f"space_{key}",
         space.data,
         frames=FRAMES,
-        path=latent.path("linear", a, b, FINE),
+        path=latent.path("linear", a, b, latent.FINE),
         near=near.tolist(),
         labels=[one or length for one, length in zip(read, lengths, strict=True)],
         originals=originals,

@@ -35,7 +35,8 @@ def page() -> None:
     if not (shown := planes.shown(name, card, planes.choose(name))):
         return
     data = state.components_data(name, card)
-    selected = _selected(shown)
+    chosen = state.selected(shown.source, len(shown.layout.points))
+    selected = -1 if chosen is None else chosen
     near = selection.neighbours(shown, selected) if selected >= 0 else np.array([], np.int64)
 
     st.caption(_caption(shown))
@@ -85,17 +86,9 @@ def _caption(shown: Shown) -> str:
 def _settled(value: dict[str, Any], shown: Shown) -> None:
     state.settle(shown.name, value)
     if value.get("selected") is not None and value["selected"] >= 0:
-        st.session_state["selected"] = f"{shown.source}-{int(value['selected'])}"
+        state.select(shown.source, int(value["selected"]))
     if "marks" in value:
         groups.lassoed(shown.name, shown.source, value["marks"], len(shown.layout.points))
-
-
-def _selected(shown: Shown) -> int:
-    """Index of the selected mark among those shown, or -1."""
-    source, _, index = st.session_state["selected"].partition("-")
-    if source != shown.source or int(index) >= len(shown.layout.points):
-        return -1
-    return int(index)
 
 
 def _ellipses(shown: Shown, selected: int) -> list[latent.Array]:

@@ -15,9 +15,6 @@ from explorer.pages import absent, parts, picks, random_picks
 from explorer.pages.picked import Pick
 from training.onnx_files import AnyCard
 
-FINE = 121
-"""Steps of the scrubber."""
-
 
 def page() -> None:
     """Draw the page."""
@@ -50,8 +47,8 @@ def page() -> None:
         f"strip_{name}",
         state.components_data(name, card),
         frames=morph.frames,
-        path=morph.codes(FINE),
-        mix=morph.mix(FINE, card.num_classes, card.mixes_classes),
+        path=morph.codes(latent.FINE),
+        mix=morph.mix(latent.FINE, card.num_classes, card.mixes_classes),
         near=None if near is None else near.tolist(),
         labels=[f"|z| {length:.1f}" for length in np.linalg.norm(codes, axis=1)],
         originals=(a.original, b.original),

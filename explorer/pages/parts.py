@@ -7,7 +7,6 @@ from typing import Literal
 
 import numpy as np
 import streamlit as st
-import torch
 
 from explorer import catalog, latent, pictures, resources, sizes, state
 from explorer.layout import Layout
@@ -30,9 +29,7 @@ def current_model() -> tuple[str, AnyCard]:
 
 def decode(name: str, z: latent.Array, weights: latent.Array | None = None) -> pictures.Pixels:
     """Latents (n, d), with class weights (n, k), to pixels (n, H, W, C), in float32."""
-    condition = None if weights is None else torch.from_numpy(weights)
-    images = resources.checkpoint(name).decode(torch.from_numpy(z), condition)
-    return pictures.to_pixels(images.cpu().numpy())
+    return pictures.drawn(resources.checkpoint(name), z, weights)
 
 
 def heading(title: str) -> None:

@@ -77,9 +77,9 @@ def _samples(name: str, opened: Checkpoint) -> None:
     card, epochs = opened.card, opened.timeline()
     many = 4 if card.image_shape[1] >= report_pictures.LARGE else COLUMNS
     n = COLUMNS if epochs else COLUMNS * many
-    z = latent.sample_z(NOISE_SEED, n * card.latent_dim).reshape(n, card.latent_dim)
-    asked = np.arange(n) % COLUMNS % max(card.num_classes, 1)
-    weights = np.eye(card.num_classes, dtype=np.float32)[asked] if card.num_classes else None
+    z = latent.noise(NOISE_SEED, n, card.latent_dim)
+    row = latent.in_turn(COLUMNS, card.num_classes)
+    weights = None if row is None else np.tile(row, (n // COLUMNS, 1))
     shipped = resources.draw(name, z, weights)
     if not epochs:
         report_pictures.show_rows(

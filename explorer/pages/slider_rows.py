@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from explorer import resources
+from explorer import latent, resources
 from explorer.components.slider_bank import Row
 from explorer.directions import Carried, Direction, ranked
 from training.onnx_files import AnyCard
@@ -15,7 +15,6 @@ DEVIATIONS = 3
 """How far a principal direction goes either way."""
 TIMES = 2.0
 """How many times a direction of one's own can be added or taken away."""
-_SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 
 def dimensions(name: str, card: AnyCard, reach: float) -> list[Row]:
@@ -42,7 +41,7 @@ def _dimension(
     dead = bool(carried and carried.dead[i])
     return Row(
         id=str(i),
-        name=f"z{str(i + 1).translate(_SUBSCRIPTS)}",
+        name=latent.symbol(i),
         label=f"latent dimension {i + 1} of {card.latent_dim}",
         reach=(-reach, reach),
         axis=i,

@@ -6,15 +6,13 @@ from functools import partial
 
 import streamlit as st
 
-from explorer import pictures, resources, sizes, state
+from explorer import latent, pictures, resources, sizes, state
 from explorer.components.picture import picture
 from explorer.components.slider_bank import Row, slider_bank
 from explorer.pages import direction_controls, own_directions, parts, slider_rows
 from explorer.pages.pinned import pinned
 from training.onnx_files import AnyCard
 
-GAN_RANGE = 3.0
-"""99.7 % of N(0, 1) lies within."""
 SAVED = 280
 """Pixels up to which a saved image is enlarged."""
 ALONG = {
@@ -125,4 +123,4 @@ def _rows(name: str, card: AnyCard) -> list[Row]:
 
 def _range(name: str) -> float:
     """How far the sliders go: as far as real codes lie, or as N(0, 1) reaches."""
-    return parts.extent(resources.codes(name)[0]) if resources.has_codes(name) else GAN_RANGE
+    return parts.extent(resources.codes(name)[0]) if resources.has_codes(name) else latent.REACH

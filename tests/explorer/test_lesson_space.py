@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
-from explorer import resources
+from explorer import latent, resources
 from explorer.lessons import Exhibit, space, survey
 from explorer.lessons.survey import Readings
 from explorer.pages.lesson_space_walks import FRAMES
@@ -57,10 +57,10 @@ def points(*xy: tuple[float, float]) -> Tensor:
 @pytest.mark.parametrize(
     ("drawn", "largest", "ends"),
     [
-        (lambda z: z, 1 / survey.STEPS, 2 * survey.REACH),
+        (lambda z: z, 1 / survey.STEPS, 2 * latent.REACH),
         (lambda z: (z > 0.05).float(), 1.0, 1.0),
         (lambda z: 0 * z, 1 / survey.STEPS, 0.0),
-        (lambda z: z.clamp(min=0), 2 / survey.STEPS, survey.REACH),
+        (lambda z: z.clamp(min=0), 2 / survey.STEPS, latent.REACH),
     ],
     ids=["even", "jump", "still", "half"],
 )

@@ -146,7 +146,7 @@ def test_small_requests_never_starve_a_large_one(fakes: Fakes) -> None:
 
 @pytest.mark.parametrize("d", [0, 1, 3, 128])
 def test_latents_of_another_length_are_refused(fakes: Fakes, d: int) -> None:
-    with pytest.raises(DecodeError, match=f"wants 2 latents in a row, not {d}"):
+    with pytest.raises(DecodeError, match=rf"wants z of shape \(n, 2\), not \(1, {d}\)"):
         fakes.service.submit("one", np.zeros((1, d), np.float32))
 
 
@@ -164,12 +164,12 @@ def test_an_answer_of_too_many_pixels_is_refused(shape: ImageShape, most: int) -
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_latents_that_are_not_finite_are_refused(fakes: Fakes, value: float) -> None:
-    with pytest.raises(DecodeError, match="finite"):
+    with pytest.raises(DecodeError, match="NaN or infinity"):
         fakes.service.submit("one", floats([[0, 0], [0, value]]))
 
 
 def test_a_class_for_an_unconditional_model_is_refused(fakes: Fakes) -> None:
-    with pytest.raises(DecodeError, match="wants 0 weights, not 10"):
+    with pytest.raises(DecodeError, match="one is unconditional: it takes no class"):
         fakes.service.submit("one", numbered(1), one_hot(3))
 
 
@@ -187,7 +187,7 @@ def test_a_class_for_an_unconditional_model_is_refused(fakes: Fakes) -> None:
     ids=["none", "one", "zero", "two", "nan", "negative", "rows"],
 )
 def test_unknown_classes_are_refused(opened: DecodeService, weights: np.ndarray | None) -> None:
-    with pytest.raises(DecodeError, match="unknown class"):
+    with pytest.raises(DecodeError, match="class"):
         opened.submit("tiny-cgan", np.zeros((1, 6), np.float32), weights)
 
 
