@@ -112,8 +112,9 @@ def loss_curves(
         for i, name in enumerate(group):
             for split in ("train", "test"):
                 if values := history[split].get(name):
-                    curve = _curve(f"{part(name).title}, {split}", values, i, colours)
-                    chart.add_trace(curve.update(line_dash=DASHES[split]))
+                    at = range(1, len(values) + 1)
+                    line = curve(f"{part(name).title}, {split}", at, values, i, colours)
+                    chart.add_trace(line.update(line_dash=DASHES[split]))
         if best is not None:
             chart.add_vline(
                 best,
@@ -127,11 +128,14 @@ def loss_curves(
     return figures
 
 
-def _curve(name: str, values: Sequence[float], i: int, colours: Sequence[str]) -> Scatter:
+def curve(
+    name: str, x: Sequence[float], y: Sequence[float], i: int, colours: Sequence[str]
+) -> Scatter:
+    """Line ``i`` of a chart, with a colour and a mark of its own."""
     return Scatter(
         name=html.escape(name),
-        x=list(range(1, len(values) + 1)),
-        y=list(values),
+        x=list(x),
+        y=list(y),
         mode="lines+markers",
         line={"color": colours[i % len(colours)], "width": 2},
         marker={"symbol": SYMBOLS[i % len(SYMBOLS)], "size": 7, "maxdisplayed": MARKS},
@@ -169,13 +173,12 @@ def batch_curves(
                 ("each", values, {"width": 1}, 0.3),
                 ("mean", running_mean(values, window), {"width": 2.5}, 1.0),
             ):
-                curve = _curve(f"{part(name).title}, {kind}", y[drawn].tolist(), i, colours)
-                curve.update(
-                    x=(drawn * every + 1).tolist(), opacity=opacity, line=line | {"color": colour}
-                )
+                x = (drawn * every + 1).tolist()
+                one = curve(f"{part(name).title}, {kind}", x, y[drawn].tolist(), i, colours)
+                one.update(opacity=opacity, line=line | {"color": colour})
                 if kind == "each":
-                    curve.mode = "lines"
-                chart.add_trace(curve)
+                    one.mode = "lines"
+                chart.add_trace(one)
         figures[f"{title}, per batch"] = chart
     return figures
 
@@ -236,9 +239,7 @@ def sweep(sizes: Mapping[int, float], axis: str, colours: Sequence[str]) -> Figu
     """The final loss against what was varied: a latent size or a width."""
     chart = blank(axis, "test loss per image")
     at = sorted(sizes)
-    curve = _curve("Test loss", [sizes[size] for size in at], 0, colours)
-    curve.x = at
-    chart.add_trace(curve)
+    chart.add_trace(curve("Test loss", at, [sizes[size] for size in at], 0, colours))
     chart.update_xaxes(tickvals=at, rangemode="tozero")
     return chart
 
@@ -247,7 +248,7 @@ def by_epoch(values: Mapping[str, Sequence[float]], unit: str, colours: Sequence
     """What was measured after every epoch, from 1, a curve for each name."""
     chart = blank("epoch", unit)
     for i, (name, measured) in enumerate(values.items()):
-        chart.add_trace(_curve(name, measured, i, colours))
+        chart.add_trace(curve(name, range(1, len(measured) + 1), measured, i, colours))
     return chart
 
 

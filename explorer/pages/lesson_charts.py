@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Mapping, Sequence
 
-from plotly.graph_objects import Bar, Figure, Scatter
+from plotly.graph_objects import Bar, Figure
 
 from explorer import figures
 from explorer.lessons import copies
@@ -38,16 +38,7 @@ def curves(x: str, y: str, lines: Mapping[str, tuple[Sequence[float], Sequence[f
     """Lines by name, each with a colour and a mark of its own."""
     chart, colours = figures.blank(x, y), parts.class_colours()
     for i, (name, (across, up)) in enumerate(lines.items()):
-        chart.add_trace(
-            Scatter(
-                name=html.escape(name),
-                x=list(across),
-                y=list(up),
-                mode="lines+markers",
-                line={"color": colours[i % len(colours)], "width": 2},
-                marker={"symbol": figures.SYMBOLS[i], "size": 7, "maxdisplayed": figures.MARKS},
-            )
-        )
+        chart.add_trace(figures.curve(name, across, up, i, colours))
     return chart
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import html
 from datetime import UTC, datetime
 from itertools import cycle
 from pathlib import Path
 
 import streamlit as st
-from plotly.graph_objects import Figure, Scatter
+from plotly.graph_objects import Figure
 
 from explorer import catalog, figures
 from explorer.components.figure import figure
@@ -95,11 +94,8 @@ def _running_curves(run: Running) -> dict[str, Figure]:
         chart = figures.blank("images seen", figures.part(group[0]).unit)
         for i, name in enumerate(group):
             seen, values = zip(*run.losses[name], strict=True)
-            line = {"color": colours[i % len(colours)], "dash": DASHES[i % len(DASHES)]}
-            mark = {"symbol": figures.SYMBOLS[i % len(figures.SYMBOLS)], "maxdisplayed": 12}
-            label = html.escape(figures.part(name).title)
-            chart.add_trace(Scatter(name=label, x=seen, y=values, line=line, marker=mark))
-            chart.data[-1].mode = "lines+markers"
+            line = figures.curve(figures.part(name).title, seen, values, i, colours)
+            chart.add_trace(line.update(line_dash=DASHES[i % len(DASHES)]))
         charts[title] = chart
     return charts
 
