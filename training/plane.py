@@ -14,7 +14,7 @@ from functools import partial
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, FiniteFloat
 from torch import Tensor
 from torch.optim import Adam, Optimizer, RMSprop
 
@@ -93,19 +93,6 @@ class Setting:
             return MIXTURES["grid25"]
         ring = replace(MIXTURES["ring8"], std=STD)
         return replace(ring, centres=self.points) if self.points else ring
-
-
-_SETTING = TypeAdapter(Setting)
-
-
-def read_setting(values: Any) -> Setting:
-    """A setting from JSON's values. Raises ValueError, naming what is out of range."""
-    try:
-        return _SETTING.validate_python(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the setting"
-        raise ValueError(f"{where}: {first['msg']}") from None
 
 
 @dataclass(frozen=True)

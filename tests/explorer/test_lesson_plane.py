@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pydantic import TypeAdapter
 
 from explorer.lessons import MOST_STEPS, plane
 from explorer.lessons.plane import LESSON, SETTINGS, UNTIL, Seen, finding, read_seen
 from explorer.pages import lesson_plane, lessons
 from tests.explorer.conftest import Open, settle, told
 from training.mixtures import MIXTURES, Mixture, modes_covered
-from training.plane import FIELD, Lab, Moment, Setting, read_setting
+from training.plane import FIELD, Lab, Moment, Setting
 
 STEPS = {step.name: step for step in LESSON.steps}
 BASE = Moment(0, 0, 0.0, 0.7, 1.4, 0.7, 0.7, 0.0, 0.5, 0.0, 0.0, 0.1)
@@ -60,7 +61,7 @@ def test_the_lesson_is_of_five_to_eight_steps_and_ends_open() -> None:
         assert 2 <= len(step.options) <= 4
         assert "$$" in step.why or step.name == "grid"
     for setting in SETTINGS.values():
-        assert read_setting(asdict(setting)) == setting
+        assert TypeAdapter(Setting).validate_python(asdict(setting)) == setting
 
 
 @pytest.mark.parametrize("name", ["ring", "non-saturating", "momentum", "penalty"])
@@ -184,7 +185,7 @@ def test_each_step_trains_its_setting_and_says_what_it_found(
     app = open_step(open_app, empty_root, name)
     step = STEPS[name]
     data = told(app, f"lab {name}")
-    assert read_setting(data["setting"]) == SETTINGS[name]
+    assert TypeAdapter(Setting).validate_python(data["setting"]) == SETTINGS[name]
     assert data["points"] == (name == "open")
     assert len(data["centres"]) == len(SETTINGS[name].mixture.centres)
     shown: list[Any] = []
@@ -207,7 +208,7 @@ def test_the_last_step_is_open(open_app: Open, empty_root: Path) -> None:
     app = open_step(open_app, empty_root, "open")
     app.selectbox(key="plane objective").select("wgan-gp").run()
     app.selectbox(key="plane data").select("ring8").run()
-    setting = read_setting(told(app, "lab open")["setting"])
+    setting = TypeAdapter(Setting).validate_python(told(app, "lab open")["setting"])
     assert (setting.objective, setting.data, setting.critic_steps) == ("wgan-gp", "ring8", 5)
     assert not told(app, "lab open")["points"]
 
@@ -215,10 +216,10 @@ def test_the_last_step_is_open(open_app: Open, empty_root: Path) -> None:
 def test_ones_own_points_stay_in_the_link(open_app: Open, empty_root: Path) -> None:
     app = open_step(open_app, empty_root, "open", points="0.5_-0.25~0_1")
     points = ((0.5, -0.25), (0.0, 1.0))
-    assert read_setting(told(app, "lab open")["setting"]).points == points
+    assert TypeAdapter(Setting).validate_python(told(app, "lab open")["setting"]).points == points
     seen = sent("open")
     seen["setting"]["points"] = [*points, (-1.0, 0.125)]
     app = settle(app, "lab open", seen)
     assert app.query_params["points"] == "0.5_-0.25~0_1~-1_0.125"
     app.selectbox(key="plane data").select("ring8").run()
-    assert not read_setting(told(app, "lab open")["setting"]).points
+    assert not TypeAdapter(Setting).validate_python(told(app, "lab open")["setting"]).points

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import TypeAdapter
 from torch import Tensor
 
 from explorer.lessons import plane as lesson
@@ -25,7 +26,6 @@ from training.plane import (
     Lab,
     Objective,
     Setting,
-    read_setting,
 )
 
 SMALL = Setting(width=8, batch_size=16)
@@ -203,13 +203,13 @@ def test_numbers_that_leave_all_bounds_are_said() -> None:
 )
 def test_what_is_out_of_range_is_refused_by_name(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        read_setting({**asdict(Setting()), **changes})
+        TypeAdapter(Setting).validate_python({**asdict(Setting()), **changes})
 
 
 def test_settings_come_back_from_json() -> None:
     mine = Setting(data="points", points=PAIR, objective="wgan-gp", momentum=0.0)
-    assert read_setting(asdict(mine)) == mine
-    assert read_setting({}) == Setting()
+    assert TypeAdapter(Setting).validate_python(asdict(mine)) == mine
+    assert TypeAdapter(Setting).validate_python({}) == Setting()
 
 
 def settled(setting: Setting, steps: int) -> list[int]:
