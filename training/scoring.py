@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from torch import nn
 
 from training.checkpoint import Card, CheckpointError, Scores, add_scores, find, load, read_card
 from training.console import console
@@ -45,15 +48,12 @@ def score_folders(
     """Score the checkpoints in ``folders`` and write the scores into their cards.
 
     ``inception`` is the file of InceptionV3's weights, for models of colour images. Returns the
-    scores by name, and what went wrong by name; one failure does not stop the others. Raises
-    ValueError where there is no checkpoint to score, no such device, or not these weights.
+    scores by name, and what went wrong by name, by path where two have one name; one failure does
+    not stop the others. Raises ValueError where there is no checkpoint to score, no such device,
+    or not these weights.
     """
     where = pick_device(device)
-    scored: dict[str, Scores] = {}
     failed: dict[str, str] = {}
-    real: RealImages | None = None
-    known: Inception | None = None
-    of: tuple[object, ...] = ()
     cards = _cards(folders, failed)
     network = None if inception is None else open_network(inception, where)
     grey = [card.name for _, card in cards if card.image_shape[0] != COLOURS]
@@ -62,40 +62,73 @@ def score_folders(
             f"InceptionV3 reads colour images: it does not score {escape(', '.join(grey))}.",
             soft_wrap=True,
         )
+    many = Counter(path.name for path, _ in cards)
+    scorer = _Scorer(samples, seed, data, images, where, network)
+    scored: dict[str, Scores] = {}
     for path, card in cards:
+        name = path.name if many[path.name] == 1 else str(path)
+        try:
+            scored[name] = scorer.score(path, card)
+        except (CheckpointError, DataError, MemoryError, RuntimeError, OSError) as error:
+            failed[name] = _reason(error, path)
+    return scored, failed
+
+
+def _reason(error: Exception, path: Path) -> str:
+    """Why a checkpoint was not scored, in a sentence; raises what is a defect."""
+    match error:
+        case CheckpointError():
+            return error.check
+        case DataError():
+            return str(error)
+        case OSError():
+            return f"{path} cannot be written: {error.strerror}"
+    if out_of_memory(error):
+        return "there is not enough memory: try --device cpu, or fewer samples"
+    raise error
+
+
+@dataclass
+class _Scorer:
+    """Scores one checkpoint after the other; their real images stay while they are of use."""
+
+    samples: int
+    seed: int
+    data: Path | None
+    images: Path | None
+    device: torch.device
+    inception: nn.Module | None
+    _of: tuple[object, ...] = ()
+    _real: RealImages | None = None
+    _known: Inception | None = None
+
+    def score(self, path: Path, card: Card) -> Scores:
+        """Score the checkpoint at ``path`` and write the scores into its card."""
         with _progress() as progress:
             task = progress.add_task(card.name, total=None, what="")
 
-            def tell(what: str, done: int, total: int, progress=progress, task=task) -> None:
+            def tell(what: str, done: int, total: int) -> None:
                 progress.update(task, completed=done, total=total, what=what)
 
-            try:
-                needed = (card.recipe.dataset, card.image_shape, path.parent, card.classes)
-                if real is None or of != needed:
-                    real, known, of = None, None, ()  # free memory before the next is read
-                    real = _real_images(card, path.parent, data, images, where, tell)
-                    if network is not None and card.image_shape[0] == COLOURS:
-                        known = read_training(network, real.train.images, tell)
-                    of = needed
-                opened = load(path, where)
-                scores = evaluate(
-                    opened, real, samples=samples, seed=seed, inception=known, tell=tell
-                )
-                add_scores(path, scores, opened.card.weights_sha256)
-            except CheckpointError as error:
-                failed[card.name] = error.check
-            except DataError as error:
-                failed[card.name] = str(error)
-            except (MemoryError, RuntimeError) as error:
-                if not out_of_memory(error):
-                    raise
-                failed[card.name] = "there is not enough memory: try --device cpu, or fewer samples"
-            except OSError as error:
-                failed[card.name] = f"{path} cannot be written: {error.strerror}"
-            else:
-                scored[card.name] = scores
-                _tell(progress, card, scores)
-    return scored, failed
+            real = self._compared(card, path.parent, tell)
+            opened = load(path, self.device)
+            scores = evaluate(
+                opened, real, samples=self.samples, seed=self.seed, inception=self._known, tell=tell
+            )
+            add_scores(path, scores, opened.card.weights_sha256)
+            _tell(progress, card, scores)
+        return scores
+
+    def _compared(self, card: Card, root: Path, tell: Tell) -> RealImages:
+        """The real images of a checkpoint in ``root``, read unless they are at hand."""
+        needed = (card.recipe.dataset, card.image_shape, root, card.classes)
+        if self._real is None or self._of != needed:
+            self._real = self._known = None  # free memory before the next is read
+            self._real = _real_images(card, root, self.data, self.images, self.device, tell)
+            if self.inception is not None and card.image_shape[0] == COLOURS:
+                self._known = read_training(self.inception, self._real.train.images, tell)
+            self._of = needed
+        return self._real
 
 
 def _cards(folders: Iterable[Path], failed: dict[str, str]) -> list[tuple[Path, Card]]:

@@ -85,6 +85,15 @@ def test_the_data_set_is_measured_once_for_all_its_models(folder: Path, monkeypa
     assert len(calls) == 1
 
 
+def test_two_checkpoints_of_one_name_are_told_apart(folder: Path, tmp_path: Path):
+    other = Path(shutil.copytree(folder / "mnist-cgan", tmp_path / "seed 1" / "mnist-cgan"))
+    damaged = Path(shutil.copytree(other, tmp_path / "seed 2" / "mnist-cgan"))
+    (damaged / "weights.safetensors").write_bytes(b"short")
+    scored, failed = score_folders([folder / "mnist-cgan", other, damaged], 100, 0)
+    assert set(scored) == {str(folder / "mnist-cgan"), str(other)}
+    assert set(failed) == {str(damaged)}
+
+
 def test_a_damaged_checkpoint_does_not_stop_the_others(folder: Path):
     (folder / "mnist-cgan" / "weights.safetensors").write_bytes(b"short")
     result = run(folder)
