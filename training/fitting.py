@@ -232,77 +232,80 @@ def _train(
         resume.state_path(checkpoint.partial(folder) if kept else folder),
         resume.settings_of(recipe, options.seed, train.fingerprint, world.size),
     )
-    first = world.rank == 0  # the only one that writes
     judge = judge_for(recipe, options.out, train.classes)
-    card, written, interrupted, done = None, folder, False, 0
-
-    def save(run: Run) -> None:
-        nonlocal card, written
-        card, written = _publish(run, train, test, folder, judge, saver)
-
-    def tell(run: Run) -> None:
-        _tell(run, progress)
-        write_scalars(run)
-
-    try:
+    publisher = _Publisher(train, test, folder, judge, saver)
+    first = world.rank == 0  # the only one that writes
+    done = 0
+    with _in_words(folder):
         if options.resume:
             saver.path, done = resume.chosen(folder, saver.settings)
             console.print(f"Going on with {escape(str(saver.path))} after {done} epochs.")
-        scalars = options.tensorboard / recipe.name if options.tensorboard and first else None
-        root = data_root(options.data)
-        app = None
-        if options.watch and first:
-            app = watch.shown_in_app(options.out, recipe.name, root, options.images)
-        record = running.Board(running.path_of(folder), options.resume) if first else None
-        with (
-            Interrupts() as interrupts,
-            _scalars(scalars, done) as write_scalars,
-            app or nullcontext(),
-            record or nullcontext() as board,
-            progress_bar() as progress,
-        ):
-            runs = loop.fit(
-                recipe,
-                train,
-                test,
-                progress,
-                epochs=options.epochs,
-                seed=options.seed,
-                judge=judge,
-                saver=saver if first else None,
-                board=board,
-                resumed=saver.path if options.resume else None,
-                world=world,
-                hold=interrupts.held,
-            )
-            if first:
-                interrupted = _follow(runs, save, tell, interrupts)
-            else:
-                interrupted = any(run.interrupted for run in runs)
-    except KeyboardInterrupt:
-        interrupted = True
+        try:
+            with ExitStack() as stack:
+                interrupts = stack.enter_context(Interrupts())
+                write_scalars = stack.enter_context(_scalars(recipe, options, done, first))
+                board = stack.enter_context(_shown(recipe, folder, options)) if first else None
+                progress = stack.enter_context(progress_bar())
+                runs = loop.fit(
+                    recipe,
+                    train,
+                    test,
+                    progress,
+                    epochs=options.epochs,
+                    seed=options.seed,
+                    judge=judge,
+                    saver=saver if first else None,
+                    board=board,
+                    resumed=saver.path if options.resume else None,
+                    world=world,
+                    hold=interrupts.held,
+                )
+                if first:
+                    interrupted = _follow(runs, publisher, interrupts, progress, write_scalars)
+                else:
+                    interrupted = any(run.interrupted for run in runs)
+        except KeyboardInterrupt:
+            interrupted = True
+    if not interrupted:
+        world.wait()  # for the first one to publish
+    if first:
+        publisher.report()
+        if interrupted and saver.path.exists():
+            console.print("Go on with it by the same command and --resume.")
+    if interrupted or (publisher.card is None and first):
+        raise typer.Exit(INTERRUPTED)
+
+
+@contextmanager
+def _in_words(folder: Path) -> Iterator[None]:
+    """End the command with a sentence where a run in the block cannot go on."""
+    try:
+        yield
     except (CheckpointError, FloatingPointError, resume.ResumeError, ValueError) as error:
         fail(str(error))
     except OSError as error:
         reason = error.strerror or str(error)
         fail(f"{folder} cannot be written: {reason}; what was there before is untouched")
-    if not interrupted:
-        world.wait()  # for the first one to publish
-    if first:
-        _report(card, folder, written)
-        if interrupted and saver.path.exists():
-            console.print("Go on with it by the same command and --resume.")
-    if interrupted or (card is None and first):
-        raise typer.Exit(INTERRUPTED)
+
+
+@contextmanager
+def _shown(recipe: Recipe, folder: Path, options: Options) -> Iterator[running.Board]:
+    """The record of a run that the app shows, and the app itself where it is asked for."""
+    with ExitStack() as stack:
+        if options.watch:
+            root = data_root(options.data)
+            stack.enter_context(watch.shown_in_app(options.out, recipe.name, root, options.images))
+        yield stack.enter_context(running.Board(running.path_of(folder), options.resume))
 
 
 def _follow(
     runs: Iterator[Run],
-    save: Callable[[Run], None],
-    tell: Callable[[Run], None],
+    publisher: _Publisher,
     interrupts: Interrupts,
+    progress: Progress,
+    write_scalars: Callable[[Run], None],
 ) -> bool:
-    """Save the run as often as its time allows and at its end; whether Ctrl-C was that end.
+    """Publish the run as often as its time allows and at its end; whether Ctrl-C was that end.
 
     One between two epochs is raised, once what has been learnt is saved; so is a second one, which
     gives that up.
@@ -313,39 +316,63 @@ def _follow(
             if run.finished or run.interrupted or pace.due:
                 saved = run.images_seen
                 with interrupts.held(), pace.measured():
-                    save(run)
-            tell(run)
+                    publisher.publish(run)
+            _tell(run, progress)
+            write_scalars(run)
     except KeyboardInterrupt:
         if run and run.images_seen > saved:
             run.interrupted = True
             with interrupts.held():
-                save(run)
+                publisher.publish(run)
         raise
     return run is not None and run.interrupted
 
 
-def _publish(
-    run: Run,
-    train: ImageData,
-    test: ImageData,
-    folder: Path,
-    judge: Checkpoint | None,
-    saver: resume.Saver,
-) -> tuple[Card, Path]:
-    """Write the run's checkpoint; return its card and where it is.
+@dataclass
+class _Publisher:
+    """Writes a run's checkpoint, and says at the end where it is."""
 
-    Once that is ``folder``, the run's state is in its place, too.
-    """
-    target = publish.destination(folder, run)
-    card = publish.publish(run, train, test, target, judge)
-    if target == folder:
-        if saver.path.exists():
-            saver.path.replace(resume.state_path(folder))
-        saver.path = resume.state_path(folder)
-        beside = checkpoint.partial(folder)
+    train: ImageData
+    test: ImageData
+    folder: Path
+    """Where the checkpoint belongs."""
+    judge: Checkpoint | None
+    saver: resume.Saver
+    card: Card | None = None
+    """The card written last."""
+    written: Path | None = None
+    """And where to: beside ``folder`` while that holds one that has seen more images."""
+
+    def publish(self, run: Run) -> None:
+        """Write the checkpoint; once it is in ``folder``, the run's state is in its place, too."""
+        target = publish.destination(self.folder, run)
+        self.card = publish.publish(run, self.train, self.test, target, self.judge)
+        self.written = target
+        if target != self.folder:
+            return
+        if self.saver.path.exists():
+            self.saver.path.replace(resume.state_path(self.folder))
+        self.saver.path = resume.state_path(self.folder)
+        beside = checkpoint.partial(self.folder)
         if not resume.state_path(beside).exists():  # else it is another run's, to be gone on with
             shutil.rmtree(beside, ignore_errors=True)
-    return card, target
+
+    def report(self) -> None:
+        """Say where the checkpoint is and how far it got."""
+        if self.card is None:
+            errors.print("[yellow]Stopped[/] before anything new was saved.")
+            return
+        if self.card.notes:
+            console.print(f"[yellow]{escape(self.card.notes)}[/]")
+        if self.written != self.folder:
+            console.print(
+                f"{escape(str(self.folder))} has seen more images and was kept.", soft_wrap=True
+            )
+        console.print(
+            f"[green]{escape(str(self.written))}[/] holds {self.card.images_seen:,} images' worth "
+            "of training.",
+            soft_wrap=True,
+        )
 
 
 def _tell(run: Run, progress: Progress) -> None:
@@ -359,14 +386,17 @@ def _tell(run: Run, progress: Progress) -> None:
 
 
 @contextmanager
-def _scalars(folder: Path | None, done: int) -> Iterator[Callable[[Run], None]]:
-    """What appends an epoch's losses to TensorBoard's event files; nothing without a folder.
+def _scalars(
+    recipe: Recipe, options: Options, done: int, first: bool
+) -> Iterator[Callable[[Run], None]]:
+    """What appends an epoch's losses to TensorBoard's event files, where there are to be some.
 
     Epochs after the first ``done`` that are in the folder already will be written anew.
     """
-    if folder is None:
+    if options.tensorboard is None or not first:
         yield lambda run: None
         return
+    folder = options.tensorboard / recipe.name
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
@@ -400,19 +430,4 @@ def _too_large(recipe: Recipe, error: BaseException) -> str:
         f"--batch-size, now {recipe.batch_size}"
         + (", or --size" if recipe.name not in RECIPES else "")
         + ", or use --device cpu"
-    )
-
-
-def _report(card: Card | None, folder: Path, written: Path) -> None:
-    """Say where the checkpoint is and how far it got; ``card`` is None where none was written."""
-    if card is None:
-        errors.print("[yellow]Stopped[/] before anything new was saved.")
-        return
-    if card.notes:
-        console.print(f"[yellow]{escape(card.notes)}[/]")
-    if written != folder:
-        console.print(f"{escape(str(folder))} has seen more images and was kept.", soft_wrap=True)
-    console.print(
-        f"[green]{escape(str(written))}[/] holds {card.images_seen:,} images' worth of training.",
-        soft_wrap=True,
     )
