@@ -3,6 +3,7 @@
 import ast
 import importlib.metadata
 import re
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -95,6 +96,13 @@ def test_a_components_script_declares_nothing_that_the_shared_one_does(path):
     names = [name for one in together for name in declared(one)]
     assert len(names) > 20
     assert sorted(names) == sorted(set(names))
+
+
+def test_no_name_is_undefined_and_no_import_unused():
+    """Of ruff's rules those that do not change from release to release; editors run them all."""
+    command = [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "F,E9", str(ROOT)]
+    told = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stdout + told.stderr
 
 
 def test_nothing_unpickles():
