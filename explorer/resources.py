@@ -31,8 +31,8 @@ from training.onnx_files import AnyCard, AnyModel
 from training.pictures import ImageShape
 
 EFFECT_BASES = 4
-"""Codes around which an effect is measured where no atlas has it: a second of work."""
-EFFECT_SIZE = 2**17
+"""Codes around which an effect is measured where no atlas has it: some seconds of work."""
+EFFECT_SIZE = 2**18
 """Latent dimensions times numbers per image, up to which that is done."""
 ENCODED_AT_ONCE = 500
 """Images that are encoded together, at most; and of larger ones fewer, so many numbers:"""

@@ -28,6 +28,10 @@ PIXELS = (
     "What moves the image most comes first: the root mean square change of a pixel, which goes "
     "from 0 to 1, as the dimension goes from -1 to 1."
 )
+UNKNOWN = (
+    "In their own order: what each of them does is not measured for a model of so many numbers and "
+    "pixels, or for one that draws no finite image."
+)
 PRINCIPAL = (
     "Directions through the mean of all codes in which they differ most, three standard "
     "deviations either way."
@@ -116,8 +120,8 @@ def _rows(name: str, card: AnyCard) -> list[Row]:
             st.caption(OWN) if found else st.info(none_yet, icon=":material/conversion_path:")
             return slider_rows.own(found)
         case _:
-            if carried := resources.carried(name):
-                st.caption(NATS if carried.unit == "nats" else PIXELS)
+            carried = resources.carried(name)
+            st.caption(UNKNOWN if carried is None else NATS if carried.unit == "nats" else PIXELS)
             return slider_rows.dimensions(name, card, _range(name))
 
 

@@ -121,14 +121,16 @@ def test_without_an_atlas_the_effect_is_measured_here(open_model: OpenModel) -> 
     assert order == directions.ranked(moved.numpy()).tolist()
 
 
-def test_what_takes_too_long_to_measure_keeps_its_order_and_says_nothing(
-    open_model: OpenModel,
+def test_what_takes_too_long_to_measure_keeps_its_order_and_says_so(
+    open_model: OpenModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(resources, "EFFECT_SIZE", 199 * 28 * 28)
     app = open_model("wide")
     shown = rows(app, "slider_bank_wide")
     assert [row["axis"] for row in shown] == list(range(200))
     assert {(row["note"], row["share"], row["dead"]) for row in shown} == {("", None, False)}
     assert not any("comes first" in one.value for one in app.caption)
+    assert any("In their own order" in one.value for one in app.caption)
 
 
 # --- Principal directions ------------------------------------------------------------------------
