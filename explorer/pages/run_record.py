@@ -30,7 +30,8 @@ def show(path: Path) -> None:
         return
     st.subheader(catalog.plain(run.title))
     st.progress(min(run.images_seen / max(run.images_total, 1), 1.0), _pace(run))
-    _show_state(run, (datetime.now(UTC) - run.updated).total_seconds())
+    with st.container():  # empty while all is well: what follows keeps its place
+        _show_state(run, (datetime.now(UTC) - run.updated).total_seconds())
     left, right = st.columns([3, 2], gap="large")
     with left:
         for title, chart in _running_curves(run).items():

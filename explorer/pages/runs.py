@@ -24,7 +24,8 @@ def page() -> None:
         st.fragment(_follow, run_every=EVERY_SECONDS)(path)
         return
     if path:
-        run_record.show(path)
+        with st.container():  # a fragment has one, too: a run that ends or goes on stays in place
+            run_record.show(path)
     elif name:
         st.info(f"**{catalog.plain(name)}** has not begun yet. It shows here as soon as it does.")
     else:

@@ -82,6 +82,22 @@ def wait_for_epoch(page: Page, more_than: int) -> int:
     return epoch(page)
 
 
+def count_bars(page: Page) -> None:
+    """Keep the most progress bars and the most first curves that the page ever has at once."""
+    page.evaluate(
+        """() => {
+            window.most = {bars: 0, curves: 0};
+            const count = (found, name) => { most[name] = Math.max(most[name], found.length); };
+            new MutationObserver(() => {
+                count(document.querySelectorAll("[data-testid=stProgress]"), "bars");
+                const curves = [...document.querySelectorAll("[data-testid=figure]")];
+                const labels = curves.map(one => one.ariaLabel?.split(":")[0] ?? "");
+                count(labels.filter(one => one && one === labels[0]), "curves");
+            }).observe(document.body, {subtree: true, childList: true, attributes: true});
+        }"""
+    )
+
+
 def last_point(page: Page) -> int:
     """Images seen at the end of the first curve, as the figure tells it in words."""
     curve = page.get_by_test_id("figure").and_(page.get_by_label("batch by batch")).first
@@ -117,6 +133,7 @@ def test_a_run_appears_and_moves_on_by_itself(page: Page, app: Server, fit: Fit,
     expect(page.get_by_role("alert")).to_have_count(0)
     assert page.url.endswith(f"?run={RUN}")
 
+    count_bars(page)
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130
     page.get_by_text("Stopped before its end").wait_for()
@@ -128,6 +145,7 @@ def test_a_run_appears_and_moves_on_by_itself(page: Page, app: Server, fit: Fit,
     assert wait_for_epoch(page, ended.epoch) > ended.epoch
     expect(page.get_by_text("Stopped before its end")).to_have_count(0)
     assert page.evaluate("window.neverReloaded")
+    assert page.evaluate("window.most") == {"bars": 1, "curves": 1}, "it is redrawn in its place"
     resumed.send_signal(signal.SIGINT)
     resumed.wait(60)
 
