@@ -11,6 +11,7 @@ from explorer import latent, pictures
 from training.onnx_files import AnyModel
 
 Latent = Annotated[float, Field(ge=-1e9, le=1e9)]
+PathKind = Literal["linear", "spherical"]
 
 
 class End(BaseModel):
@@ -35,7 +36,7 @@ class Morph(BaseModel):
     """Name of the checkpoint."""
     weights_sha256: str
     """Hash of the weights it was made with."""
-    path: Literal["linear", "spherical"]
+    path: PathKind
     """Straight line or great circle."""
     frames: Annotated[int, Field(ge=3, le=21)]
     """Images from one end to the other, both included."""

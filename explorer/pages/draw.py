@@ -20,8 +20,8 @@ PICTURE = 136
 """Pixels across, so that two stand side by side below the canvas and on a phone."""
 
 POINT = {
-    "plane": "The point is the code of your digit; the ellipses are what the encoder is unsure of, "
-    "at one and two standard deviations.",
+    "plane": "Once you draw, the point is the code of your digit, and the ellipses are what the "
+    "encoder is unsure of, at one and two standard deviations.",
     "mean": f"UMAP knows no place for a new digit: the point is the mean of the places of the "
     f"{NEAREST} real codes nearest to its own, weighted by how near they are. What the encoder is "
     "unsure of has no shape here.",

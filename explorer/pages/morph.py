@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import streamlit as st
 
 from explorer import latent, pictures, resources, state
 from explorer.components.strip import strip
-from explorer.morph import End, Morph
+from explorer.morph import End, Morph, PathKind
 from explorer.pages import absent, parts, picks, random_picks
 from explorer.pages.picked import Pick
 from training.onnx_files import AnyCard
@@ -30,17 +29,8 @@ def page() -> None:
     a, b = picks.choose_real(name, card, images) if images else random_picks.choose(card)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.slider("Frames", 3, 21, key="frames", persist_state="session", width=240)
-        st.segmented_control(
-            "Path",
-            list(latent.PATHS),
-            key="path",
-            required=True,
-            persist_state="session",
-            help="Linear goes straight. Spherical turns on a great circle and keeps the length "
-            "that codes of many dimensions have; a straight line cuts through the middle, "
-            "where no code lies.",
-        )
-    morph = _recipe(name, card, a, b)
+        kind = _choose_path(card)
+    morph = _recipe(name, card, kind, a, b)
     codes = morph.codes(morph.frames)
     near = resources.code_index(name).density(codes) if resources.has_codes(name) else None
     strip(
@@ -59,12 +49,36 @@ def page() -> None:
     _downloads(name, morph, [a.original, b.original])
 
 
+def _choose_path(card: AnyCard) -> PathKind:
+    """The path that was chosen for any model, else what suits this one's codes.
+
+    Random codes of many dimensions all have about the same length: they lie on a sphere, and a
+    straight line between two leaves it (White 2016, arXiv:1609.04468).
+    """
+    usual = "linear" if card.family == "vae" else "spherical"
+    st.session_state["path_shown"] = st.session_state["path"] or usual
+    st.segmented_control(
+        "Path",
+        list(latent.PATHS),
+        key="path_shown",
+        required=True,
+        on_change=_take_path,
+        help="Linear goes straight. Spherical turns on a great circle and keeps the length "
+        "that codes of many dimensions have; a straight line cuts through the middle, "
+        "where no code lies.",
+    )
+    return st.session_state["path_shown"]
+
+
+def _take_path() -> None:
+    st.session_state["path"] = st.session_state["path_shown"]
+
+
 def _scrubbed(at: float) -> None:
     st.session_state["at"] = round(float(np.clip(at, 0, 1)), 3)
 
 
-def _recipe(name: str, card: AnyCard, a: Pick, b: Pick) -> Morph:
-    kind: Literal["linear", "spherical"] = st.session_state["path"]
+def _recipe(name: str, card: AnyCard, kind: PathKind, a: Pick, b: Pick) -> Morph:
     ends = [End(z=pick.z.tolist(), image=pick.reference, label=pick.label) for pick in (a, b)]
     return Morph(
         model=name,

@@ -285,7 +285,7 @@ def test_a_bad_link_is_used_as_far_as_it_goes_and_says_what_it_left_out() -> Non
     assert app.session_state["seed"] == 12
     assert app.session_state["z"] == [1, 2]
     assert app.session_state["a"] == "test-4"
-    assert (app.session_state["frames"], app.session_state["path"]) == (9, "linear")
+    assert (app.session_state["frames"], app.session_state["path"]) == (9, "")
     assert app.session_state["at"] == 0
     words = [warning.value for warning in app.warning]
     assert [word.split()[0] for word in words] == ["frames", "path", "at"]

@@ -186,6 +186,32 @@ def test_a_morphs_link_is_restored(open_page: Open) -> None:
     assert dict(app.query_params) == {"model": "tiny-vae-z5", **link}
 
 
+def morphed(app: AppTest, name: str) -> NDArray[np.float32]:
+    """The codes (n, d) along the path that the strip was told."""
+    return unpacked(told(app, f"strip_{name}")["path"]).reshape(latent.FINE, -1)
+
+
+def test_random_codes_are_walked_between_on_their_sphere_and_encoded_ones_straight(
+    open_page: Open,
+) -> None:
+    app = open_page("morph", model="tiny-cgan", a="seed-1", b="seed-2")
+    ends = [latent.sample_z(seed, 6) for seed in (1, 2)]
+    codes = morphed(app, "tiny-cgan")
+    np.testing.assert_allclose(codes, latent.path("spherical", *ends, latent.FINE), rtol=1e-5)
+    assert "path" not in app.query_params
+
+    checked(app.segmented_control(key="path_shown").set_value("linear").run())
+    codes = morphed(app, "tiny-cgan")
+    np.testing.assert_allclose(codes, latent.path("linear", *ends, latent.FINE), atol=1e-5)
+    assert app.query_params["path"] == "linear"
+
+    app = open_page("morph", model="tiny-vae-z5", a="test-1", b="test-2")
+    codes = morphed(app, "tiny-vae-z5")
+    np.testing.assert_allclose(
+        codes, latent.path("linear", codes[0], codes[-1], latent.FINE), atol=1e-5
+    )
+
+
 def test_a_random_morphs_link_is_restored(open_page: Open) -> None:
     link = {"a": "seed-12", "b": "seed-34", "from": "1", "to": "2"}
     app = open_page("morph", model="tiny-cgan", **link)
