@@ -14,7 +14,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -41,6 +41,8 @@ MATRIX_SIZE = {"cpu": 1024, "cuda": 8192}
 OURS = "ours"
 Tell = Callable[[str], None]
 """Told what is being measured."""
+Loop = Callable[[int], int]
+"""Trains on about so many images, in whole batches; returns on how many."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def bench(
         recipe = replace(recipe, bf16=False)
     tell("ours, warming up")
     ours = Ours(recipe, root, device, seed)
-    loops: dict[str, Callable[[int], None]] = {OURS: ours.run}
+    loops: dict[str, Loop] = {OURS: ours.run}
     n = {OURS: enough_for(ours.run, recipe.batch_size, seconds, device)}
     peak_memory = ours.peak_memory()  # before another loop adds to it
     flops = operations.per_image(recipe)
@@ -93,7 +95,7 @@ def bench(
     for turn in range(rounds):
         for name, run in loops.items():
             tell(f"{name}, round {turn + 1} of {rounds}")
-            speeds[name].append(n[name] / timed(run, n[name], device))
+            speeds[name].append(speed_of(run, n[name], device))
     tell("a matrix product")
     peak = matrix_peak(device, torch.bfloat16 if recipe.bf16 else torch.float32)
     medians = {name: statistics.median(values) for name, values in speeds.items()}
@@ -119,15 +121,15 @@ class Ours:
         self.session = loop.start(recipe, device, seed, recipe.epochs)
         self.step = loop.make_step(self.session)
 
-    def run(self, n: int) -> None:
-        """Train on ``n`` images, over again where there are fewer."""
+    def run(self, n: int) -> int:
+        """See `Loop`; over again where there are fewer images."""
         size, progress = self.recipe.batch_size, Progress(disable=True)
-        while n >= size:
-            some = part(self.train, min(n, len(self.train)))
+        before = self.session.run.images_seen
+        for some in passes(self.train, n, size):
             task = progress.add_task("", total=len(some))
             loop.train_epoch(self.session, some, self.step, len(some), progress, task)
             self.session.batch = 0
-            n -= len(some)
+        return self.session.run.images_seen - before
 
     def peak_memory(self) -> int:
         """Most memory held so far, in bytes."""
@@ -185,9 +187,12 @@ class Pythae:
         self.dataset, self.trainer, self.config = BaseDataset, BaseTrainer, BaseTrainerConfig
         self.recipe, self.train, self.device = recipe, train, device
 
-    def run(self, n: int) -> None:
-        """Train on ``n`` images, in epochs of at most the whole data set."""
-        some = part(self.train, min(n, len(self.train)))
+    def run(self, n: int) -> int:
+        """See `Loop`; in epochs of at most the whole data set."""
+        size = self.recipe.batch_size
+        return sum(self._epoch(some) for some in passes(self.train, n, size))
+
+    def _epoch(self, some: ImageData) -> int:
         with tempfile.TemporaryDirectory() as folder:
             config = self.config(
                 output_dir=folder,
@@ -200,36 +205,48 @@ class Pythae:
             with redirect_stderr(io.StringIO()):  # its progress bar
                 trainer = self.trainer(self.model, images, training_config=config)
                 trainer.prepare_training()
-                for _ in range(max(n // len(some), 1)):
-                    trainer.train_step(1)
+                trainer.train_step(1)
+        return len(some)
 
 
-def part(data: ImageData, n: int) -> ImageData:
-    """The first ``n`` images of a data set."""
-    return replace(data, images=data.images[:n], labels=data.labels[:n])
+def passes(data: ImageData, n: int, batch: int) -> Iterator[ImageData]:
+    """``n`` images of a data set, over again where it has fewer; less than a batch is left out."""
+    while n >= batch:
+        some = min(n, len(data))
+        yield replace(data, images=data.images[:some], labels=data.labels[:some])
+        n -= some
 
 
-def enough_for(run: Callable[[int], None], batch: int, seconds: float, device: torch.device) -> int:
+def enough_for(run: Loop, batch: int, seconds: float, device: torch.device) -> int:
     """How many images, in whole batches, ``run`` trains on in ``seconds``; this warms it up."""
-    batches = 16
-    timed(run, batches * batch, device)
-    while (taken := timed(run, batches * batch, device)) < min(seconds, 1):
-        batches *= 2
-    return max(round(batches * seconds / taken), 1) * batch
+    n = 16 * batch
+    timed(run, n, device)
+    trained, taken = timed(run, n, device)
+    while taken < min(seconds, 1):
+        n *= 2
+        trained, taken = timed(run, n, device)
+    return max(round(trained / taken * seconds / batch), 1) * batch
 
 
-def timed(run: Callable[[int], None], n: int, device: torch.device) -> float:
-    """Seconds that ``run`` takes for ``n`` images, the device's own time included."""
+def speed_of(run: Loop, n: int, device: torch.device) -> float:
+    """Images a second of a loop that is told to train on ``n``."""
+    trained, seconds = timed(run, n, device)
+    return trained / seconds
 
-    def wait() -> None:
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
 
-    wait()
+def timed(run: Loop, n: int, device: torch.device) -> tuple[int, float]:
+    """What ``run(n)`` returns, and the seconds it takes, the device's own time included."""
+    wait(device)
     started = time.perf_counter()
-    run(n)
-    wait()
-    return time.perf_counter() - started
+    done = run(n)
+    wait(device)
+    return done, time.perf_counter() - started
+
+
+def wait(device: torch.device) -> None:
+    """Wait until the device has done what it was given; a CPU has, always."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
 
 
 def matrix_peak(device: torch.device, dtype: torch.dtype) -> float:
@@ -238,9 +255,10 @@ def matrix_peak(device: torch.device, dtype: torch.dtype) -> float:
     a = torch.randn(size, size, device=device, dtype=dtype)
     b = torch.randn(size, size, device=device, dtype=dtype)
 
-    def multiply(times: int) -> None:
+    def multiply(times: int) -> int:
         for _ in range(times):
             torch.mm(a, b)
+        return times
 
     timed(multiply, 3, device)
-    return 2 * size**3 / min(timed(multiply, 5, device) / 5 for _ in range(5))
+    return 2 * size**3 * max(speed_of(multiply, 5, device) for _ in range(5))

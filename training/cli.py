@@ -23,6 +23,7 @@ from typer.core import TyperCommand
 from training.children import UNTIL_EOF, at_eof
 from training.console import INTERRUPTED, console, errors, fail
 from training.recipes import ELBO, RECIPES, Recipe, by_name, for_images
+from training.scores import SAMPLES
 
 if TYPE_CHECKING:  # torch takes seconds to import: `list` and `--help` do without it
     from training.bench import Speed
@@ -385,7 +386,7 @@ def evaluate(
     ],
     samples: Annotated[
         int, typer.Option(min=100, max=1_000_000, help="Images drawn from each model.")
-    ] = 10_000,
+    ] = SAMPLES,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of their noise.")] = 0,
     data: DataOption = None,
     images: Annotated[
@@ -503,7 +504,7 @@ def bench(
     """
     from training import bench as benchmark
     from training.data import DataError, data_root
-    from training.devices import describe_device, pick_device
+    from training.devices import describe_device, out_of_memory, pick_device
 
     found: list[benchmark.Speed] = []
     try:
@@ -525,6 +526,10 @@ def bench(
             _tell_speed(found[-1])
     except (DataError, ValueError) as error:
         fail(str(error))
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        fail(f"there is not enough memory for {recipe.name}: use --device cpu, or other recipes")
     if as_json:
         where_json = {"device": describe_device(where), "seconds": seconds, "rounds": rounds}
         print(json.dumps(where_json | {"recipes": [vars(one) for one in found]}, indent=1))

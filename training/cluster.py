@@ -17,6 +17,7 @@ import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
@@ -30,7 +31,18 @@ from training.files import write_synced
 from training.judge import JUDGES
 from training.resume import state_path
 from training.running import Running, path_of
-from training.zoo import Job, Place, Plan, close, fit_words, log_path, reason, record_of, start
+from training.zoo import (
+    STOPPED,
+    Job,
+    Place,
+    Plan,
+    close,
+    fit_words,
+    log_path,
+    reason,
+    record_of,
+    start,
+)
 
 LOCAL = "local"
 """The address of a Ray of one's own, on this machine alone, which ends with the zoo."""
@@ -61,9 +73,10 @@ def connected(address: str, plan: Plan) -> Iterator[Place]:
             work = ray.remote(_work).options(max_retries=RETRIES, **needs)
             files = pack(plan.out, [*_of_run(job.folder), *_judge_of(job, plan)])
             name = job.folder.relative_to(plan.out).as_posix()
-            return Task(
-                ray, job, plan, board, work.remote(name, fit_words(job, plan), files, board)
-            )
+            # Where Ray gives it a GPU, the CPU is no substitute for one that is full.
+            decided = replace(plan, device="cuda") if _on_gpu(needs, plan) else plan
+            words = fit_words(job, decided)
+            return Task(ray, job, plan, board, work.remote(name, words, files, board))
 
         yield Place(begin, room)
     finally:
@@ -118,8 +131,8 @@ def _board(ray: Any) -> Any:
             self.records[name] = record
             return name in self.stopping
 
-        def read(self, name: str) -> str:
-            return self.records.get(name, "")
+        def read(self, name: str) -> str | None:
+            return self.records.get(name)
 
         def stop(self, name: str) -> None:
             self.stopping.add(name)
@@ -149,6 +162,11 @@ def share(
     return {"num_cpus": each}, sum(n // each for n in cores)
 
 
+def _on_gpu(needs: Mapping[str, float], plan: Plan) -> bool:
+    """Whether a run is to have a GPU, and which kind of device is left open."""
+    return "num_gpus" in needs and plan.device == "auto"
+
+
 class Task:
     """A job at work somewhere in the cluster (see `training.zoo.Attempt`)."""
 
@@ -159,18 +177,25 @@ class Task:
 
     def record(self) -> Running | None:
         """How far it has come."""
+        said = self._said()
+        return Running.model_validate_json(said) if said else None
+
+    def _said(self) -> str | None:
+        """What it has posted last; None where no machine has begun it yet, "" where unknown."""
         try:
-            text = self.ray.get(self.board.read.remote(self.name), timeout=5)
+            return self.ray.get(self.board.read.remote(self.name), timeout=5)
         except self.ray.exceptions.RayError:
-            return None
-        return Running.model_validate_json(text) if text else None
+            return ""
 
     def ended(self) -> str | None:
         """What went wrong, once it has ended and what it made is in its place."""
         if self._ended is None and self.ray.wait([self.result], timeout=0)[0]:
             try:
-                self._ended, files = self.ray.get(self.result)
+                problem, files = self.ray.get(self.result)
                 receive(files, self.job, self.plan)
+                self._ended = problem  # only now: Ctrl-C may come while it is put in place
+            except self.ray.exceptions.TaskCancelledError:
+                self._ended = STOPPED
             except self.ray.exceptions.RayError as error:
                 self._ended = f"Ray gave it up: {_last(error)}"
             except CheckpointError as error:
@@ -180,8 +205,10 @@ class Task:
         return self._ended
 
     def stop(self) -> None:
-        """Ask it to save and to end."""
+        """Ask it to save and to end; what still waits for a machine is not waited for."""
         self.board.stop.remote(self.name)
+        if self._said() is None:
+            self.ray.cancel(self.result)
 
     def kill(self) -> None:
         """End it, with its process."""
@@ -196,7 +223,7 @@ def _work(name: str, words: list[str], files: Files, board: Any) -> tuple[str, F
     with _temporary() as out:
         folder, begun, said = out / name, datetime.now(UTC), ""
         if ray.get(board.post.remote(name, said)):
-            return "it was stopped before it began", {}
+            return STOPPED, {}
         unpack(files, out)
         process = start([*words, "--out", str(out)], log_path(folder), threads=1)
         try:

@@ -97,7 +97,7 @@ def has_bf16(device: torch.device) -> bool:
 
 def out_of_memory(error: BaseException) -> bool:
     """Whether there was not enough memory: not every place that asks for it says so by type."""
-    signs = ("out of memory", "can't allocate memory", "ALLOC_FAILED")
+    signs = ("out of memory", "can't allocate memory", "ALLOC_FAILED", "ALLOCATION_FAILED")
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
         sign in str(error) for sign in signs
     )

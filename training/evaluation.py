@@ -23,10 +23,8 @@ from training.metrics import unit
 from training.mixtures import MIXTURES, modes_covered
 from training.networks import VAE
 from training.recipes import ELBO
-from training.scores import SCORES
+from training.scores import SAMPLES, SCORES
 
-SAMPLES = 10_000
-"""Images drawn, and training images that they are compared with."""
 WHOLE = 1000
 """Images compared pixel by pixel: for diversity and for the nearest training image."""
 BOUND_IMAGES, BOUND_DRAWS = 500, 50

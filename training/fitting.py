@@ -429,5 +429,5 @@ def _too_large(recipe: Recipe, error: BaseException) -> str:
         f"there is not enough memory for {recipe.name} ({reason}): lower "
         f"--batch-size, now {recipe.batch_size}"
         + (", or --size" if recipe.name not in RECIPES else "")
-        + ", or use --device cpu"
+        + ", train fewer at once, or use --device cpu"
     )

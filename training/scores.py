@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+SAMPLES = 10_000
+"""Images drawn from a model, and training images that they are compared with."""
+
 
 @dataclass(frozen=True)
 class Score:

@@ -37,14 +37,16 @@ class Textbook:
         self.network = plain(networks.build(recipe.network)).to(device).train()
         self.step = make_step(recipe, self.network)
 
-    def run(self, n: int) -> None:
-        """Train on ``n`` images, or as many whole batches as there are; over again where few."""
-        size = self.recipe.batch_size
+    def run(self, n: int) -> int:
+        """Train on ``n`` images in whole batches, over again where there are fewer; on how many."""
+        size, trained = self.recipe.batch_size, 0
         some = Subset(self.images, range(min(n, len(self.images))))  # pyright: ignore
         loader = DataLoader(some, size, shuffle=True, drop_last=len(some) >= size)
         epochs = chain.from_iterable(repeat(loader))
         for x, y in islice(epochs, max(n // size, 1)):
             self.step(x.to(self.device), y.to(self.device))
+            trained += len(x)
+        return trained
 
 
 def images(recipe: Recipe, root: Path) -> Dataset[tuple[Tensor, int]]:

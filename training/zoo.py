@@ -12,9 +12,9 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -39,17 +39,17 @@ from training.checkpoint import (
     recover,
     verify_files,
 )
-from training.console import Interrupts, console, errors
+from training.console import INTERRUPTED, Interrupts, console, errors
 from training.data import SIZES
 from training.devices import pick_device
+from training.judge import find_judge
 from training.locks import alone
 from training.recipes import RECIPES, Recipe, by_name
 from training.report import write
 from training.running import Running
+from training.scores import SAMPLES
 from training.scoring import score_folders
 
-SAMPLES = 10_000
-"""Images drawn from each model to score it, as many as ``latent-train evaluate`` draws."""
 LEAST_BUDGET = 60.0
 """Seconds that a budget has at least."""
 MOST_BUDGET = 365 * 86400.0
@@ -63,6 +63,8 @@ Records come every second; a process that has been asked to end may write a pict
 """
 TICK = 0.5
 """Seconds between two looks at what is at work."""
+STOPPED = "it was stopped"
+"""What an attempt says that has ended before its last epoch and saved what it had learnt."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,10 @@ class Attempt(Protocol):
         ...
 
     def ended(self) -> str | None:
-        """None while it is at work; then what went wrong, in a sentence, or "" for nothing."""
+        """None while it is at work; then what went wrong, in a sentence, or "" for nothing.
+
+        `STOPPED` where it was only asked to end.
+        """
         ...
 
     def stop(self) -> None:
@@ -329,17 +334,27 @@ def close(process: subprocess.Popen[bytes]) -> None:
 
 
 def reason(code: int, log: Path) -> str:
-    """Why a run ended with an exit code; "" for 0."""
+    """Why a run ended with an exit code; "" for 0, `STOPPED` where it was interrupted."""
     if code == 0:
         return ""
+    if code == INTERRUPTED:
+        return STOPPED
     if code < 0:
         why = ", as the system does when memory runs out" if code == -signal.SIGKILL else ""
         return f"it was killed by {signal.Signals(-code).name}{why}"
     with log.open("rb") as file:
         file.seek(max(log.stat().st_size - 4096, 0))
-        lines = file.read().decode(errors="replace").split("\n")
-    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
-    return last.removeprefix("latent-train: ") or f"it ended with exit code {code}"
+        lines = [line for line in file.read().decode(errors="replace").split("\n") if line.strip()]
+    last = lines[-1].strip() if lines else f"it ended with exit code {code}"
+    said = last.removeprefix("latent-train: ")
+    return said if said != last else _raised(lines) or last
+
+
+def _raised(lines: Sequence[str]) -> str:
+    """The first line of the error that a traceback ends with: CUDA's go on with general advice."""
+    traces = [i for i, line in enumerate(lines) if line.startswith("Traceback (")]
+    after = lines[traces[-1] + 1 :] if traces else []
+    return next((line for line in after if not line.startswith(" ")), "")
 
 
 class Child:
@@ -374,9 +389,13 @@ class Child:
 
 @contextmanager
 def here(plan: Plan) -> Iterator[Place]:
-    """This machine. Raises ValueError where it has no such device."""
-    pick_device(plan.device)
-    yield Place(lambda job: Child(job, plan), lambda: plan.jobs)
+    """This machine. Raises ValueError where it has no such device.
+
+    What "auto" means is decided here, once: a run that finds the GPU full says so, and does not
+    train on the CPU for days instead.
+    """
+    decided = replace(plan, device=str(pick_device(plan.device)))
+    yield Place(lambda job: Child(job, decided), lambda: plan.jobs)
 
 
 # --- All of them
@@ -416,7 +435,12 @@ def run(
             console.print(f"{len(jobs)} to train, the shortest first: {names}.", soft_wrap=True)
             with place as where:
                 failed |= train(jobs, plan, where, None if minutes is None else minutes * 60)
-        unfinished = [job for job in survey(recipes, plan)[0] if job.recipe.name not in failed]
+        left, unclear = survey(recipes, plan)
+        for name, problem in unclear.items():
+            if name not in failed:
+                failed[name] = problem
+                _tell_failure(name, problem)
+        unfinished = [job for job in left if job.recipe.name not in failed]
         others = failed.keys() | {job.recipe.name for job in unfinished}
         trained = [recipe for recipe in recipes if recipe.name not in others]
         failed |= score(trained, plan)
@@ -424,10 +448,10 @@ def run(
             f"Trained: {len(trained)} of {len(recipes)}."
             + (" The same command goes on with the others." if others else "")
         )
-        if unfinished and minutes is not None and not _gained(jobs, unfinished):
+        if unfinished and minutes is not None and not _gained(jobs, left, failed):
             raise ValueError(
-                f"{minutes:g} minutes were too few for anything: no recipe came to the end of an "
-                "epoch. What was learnt is kept; give more by --budget-minutes"
+                f"{minutes:g} minutes were too few for anything: no recipe has learnt anything; "
+                "give more by --budget-minutes"
             )
     return failed
 
@@ -445,7 +469,7 @@ def train(
     failed: dict[str, str] = {}
     told: set[str] = set()
     began = time.monotonic()
-    with Live(console=console, transient=True) as live, _all_ended(at_work):
+    with Live(console=console, transient=True) as live, _all_ended(at_work, failed):
         while waiting or at_work:
             # 1. What has ended.
             for job, attempt in list(at_work.values()):
@@ -473,8 +497,6 @@ def train(
             records = [(job, attempt.record()) for job, attempt in at_work.values()]
             live.update(picture(records, waiting, place.room(), None if seconds is None else left))
             time.sleep(TICK)
-    for job, attempt in at_work.values():
-        _tell(job, attempt.ended(), failed, stopped=True)
     return failed
 
 
@@ -492,31 +514,42 @@ def _is_busy(job: Job, told: set[str]) -> bool:
 
 
 @contextmanager
-def _all_ended(at_work: Mapping[str, tuple[Job, Attempt]]) -> Iterator[None]:
-    """Ask what is still at work when the block ends to save, and wait; Ctrl-C (again) kills it."""
+def _all_ended(
+    at_work: Mapping[str, tuple[Job, Attempt]], failed: dict[str, str]
+) -> Iterator[None]:
+    """Ask what is still at work when the block ends to save, wait, and say what became of it.
+
+    Ctrl-C, or a second one, kills it.
+    """
     with Interrupts() as interrupts:
+        why = "what it has learnt is kept"
         try:
             yield
+            why = "the budget is used up"
         finally:
-            attempts = [attempt for _, attempt in at_work.values()]
             try:
                 with interrupts.held():
-                    for attempt in attempts:
+                    for _, attempt in at_work.values():
                         attempt.stop()
-                    while any(attempt.ended() is None for attempt in attempts):
+                    while any(attempt.ended() is None for _, attempt in at_work.values()):
                         time.sleep(TICK)
+                    for job, attempt in at_work.values():
+                        _tell(job, attempt.ended(), failed, why)
             finally:
-                for attempt in attempts:
+                for _, attempt in at_work.values():
                     attempt.kill()
 
 
-def _tell(job: Job, problem: str | None, failed: dict[str, str], *, stopped: bool = False) -> None:
-    """Say what became of a job, and note it in ``failed`` where something went wrong."""
+def _tell(job: Job, problem: str | None, failed: dict[str, str], why: str = "") -> None:
+    """Say what became of a job, and note it in ``failed`` where something went wrong.
+
+    ``why`` it was stopped, where it was asked to.
+    """
     name = job.recipe.name
     if not problem:
         console.print(f"[green]trained[/] {escape(name)}", soft_wrap=True)
-    elif stopped:
-        console.print(f"[yellow]stopped[/] {escape(name)}: the budget is used up", soft_wrap=True)
+    elif problem == STOPPED and why:
+        console.print(f"[yellow]stopped[/] {escape(name)}: {why}", soft_wrap=True)
     else:
         failed[name] = problem
         _tell_failure(name, f"{problem} (its log: {log_path(job.folder)})")
@@ -526,22 +559,23 @@ def _tell_failure(name: str, problem: str) -> None:
     errors.print(f"[red]failed[/]  {escape(name)}: {escape(problem)}", soft_wrap=True)
 
 
-def _gained(before: Iterable[Job], after: Iterable[Job]) -> bool:
-    """Whether a job of ``before`` has come any epoch further."""
-    done = {job.recipe.name: job.done for job in after}
-    return any(done.get(job.recipe.name, job.epochs) > job.done for job in before)
+def _gained(before: Iterable[Job], after: Iterable[Job], failed: Container[str]) -> bool:
+    """Whether a job of ``before`` has been trained, or has fewer images to see than it had."""
+    left = {job.recipe.name: job.images for job in after}
+    return any(
+        left.get(job.recipe.name, 0) < job.images for job in before if job.recipe.name not in failed
+    )
 
 
 def score(recipes: Iterable[Recipe], plan: Plan) -> dict[str, str]:
-    """Score the checkpoints of ``recipes`` that have no scores yet, and write the report.
+    """Score the checkpoints of ``recipes`` that need it, and write the report.
 
-    A checkpoint gets a new card with its weights, so scores on a card are those of its weights.
     Returns by name what went wrong.
     """
     failed: dict[str, str] = {}
-    folders = [plan.out / recipe.name for recipe in recipes if recipe.family != "classifier"]
+    unscored = [recipe for recipe in recipes if _needs_scores(recipe, plan.out)]
     try:
-        if folders := [folder for folder in folders if read_card(folder).scores is None]:
+        if folders := [folder_of(recipe, plan.out) for recipe in unscored]:
             _, failed = score_folders(folders, SAMPLES, 0, data=plan.data, device=plan.device)
     except ValueError as error:
         failed["evaluate"] = str(error)
@@ -555,3 +589,17 @@ def score(recipes: Iterable[Recipe], plan: Plan) -> dict[str, str]:
             failed["report"] = str(error)
             _tell_failure("report", str(error))
     return failed
+
+
+def _needs_scores(recipe: Recipe, out: Path) -> bool:
+    """Whether a checkpoint has no scores, or those of another judge than there is now.
+
+    A checkpoint gets a new card with its weights, so scores on a card are those of its weights.
+    """
+    if recipe.family == "classifier":
+        return False
+    scores = read_card(folder_of(recipe, out)).scores
+    if scores is None or scores.judge is None:
+        return scores is None
+    judge = find_judge(out, recipe.dataset)
+    return judge is not None and judge.card.weights_sha256 != scores.judge.sha256

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 from typer.testing import CliRunner
 
 from training import bench, textbook
@@ -18,6 +19,7 @@ from training.bench import Ours, Speed, enough_for, matrix_peak
 from training.cli import app
 from training.data import ImageData, data_root
 from training.recipes import RECIPES, Recipe
+from training.textbook import Textbook
 
 CPU = torch.device("cpu")
 Small = Callable[[str], Recipe]
@@ -62,28 +64,69 @@ def test_a_device_without_bfloat16_is_measured_in_float32(
     assert asked == [torch.float32]
 
 
-def test_our_loop_trains_on_as_many_images_as_it_is_told(small: Small, tmp_path: Path):
-    ours = Ours(small("mnist-dense-vae-h128-z2"), tmp_path, CPU, 0)
-    for n, steps in ((16, 1), (64, 4), (144, 9)):
+@pytest.mark.parametrize("batch", [16, 24])  # 24: the last 16 of 64 images make no batch
+def test_every_loop_says_on_how_many_images_it_has_trained(
+    small: Small, tmp_path: Path, batch: int
+):
+    recipe = replace(small("mnist-dense-vae-h128-z2"), batch_size=batch)
+    ours, tutorial = Ours(recipe, tmp_path, CPU, 0), Textbook(recipe, tmp_path, CPU, 0)
+    steps = [0]
+    take = tutorial.step
+
+    def counted(x: Tensor, y: Tensor) -> float:
+        steps[0] += 1
+        return take(x, y)
+
+    tutorial.step = counted
+    for n in (batch, 64, 144, 64 + batch - 1):
         before = ours.session.run.steps
-        ours.run(n)
-        assert ours.session.run.steps - before == steps
+        assert ours.run(n) == (ours.session.run.steps - before) * batch
+        assert 0 < (ours.session.run.steps - before) * batch <= n
+        steps[0] = 0
+        assert tutorial.run(n) == steps[0] * batch
+        assert n - batch < steps[0] * batch <= n
+
+
+def test_a_data_set_is_gone_through_again_for_what_it_has_too_few_of(small: Small):
+    digits = bench.load(Path(), "", "train", (1, 28, 28))
+    for n in (64, 100, 127, 128, 200):
+        sizes = [len(some) for some in bench.passes(digits, n, 16)]
+        assert sum(sizes) <= n < sum(sizes) + 16
+        assert all(size == 64 for size in sizes[:-1])
 
 
 def test_turns_are_long_enough(monkeypatch: pytest.MonkeyPatch):
     """A loop of 1,000 images a second needs 500 images, in whole batches, for half a second."""
-    monkeypatch.setattr(bench, "timed", lambda run, n, device: n / 1000)
-    n = enough_for(lambda n: None, 16, 0.5, CPU)
+    monkeypatch.setattr(bench, "timed", lambda run, n, device: (n, n / 1000))
+    n = enough_for(lambda n: n, 16, 0.5, CPU)
     assert n % 16 == 0
     assert abs(n - 500) <= 16
 
 
-def test_the_clock_waits_for_the_gpu_that_is_measured(monkeypatch: pytest.MonkeyPatch):
+def test_a_loop_is_as_fast_as_the_images_that_it_has_really_trained_on(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(bench, "timed", lambda run, n, device: (run(n), 2.0))
+    assert bench.speed_of(lambda n: n // 2, 1000, CPU) == 250
+
+
+@pytest.mark.parametrize("name", ["cuda:1", "mps"])
+def test_the_clock_waits_for_the_gpu_that_is_measured(name: str, monkeypatch: pytest.MonkeyPatch):
     waited: list[object] = []
-    monkeypatch.setattr(torch.cuda, "synchronize", lambda device=None: waited.append(device))
-    second = torch.device("cuda:1")
-    bench.timed(lambda n: waited.append(n), 16, second)
-    assert waited == [second, 16, second]
+    monkeypatch.setattr(torch.accelerator, "synchronize", waited.append)
+    device = torch.device(name)
+    bench.timed(lambda n: waited.append(n) or n, 16, device)
+    assert waited == [device, 16, device]
+
+
+def test_too_little_memory_is_said(small: Small, monkeypatch: pytest.MonkeyPatch):
+    def full(recipe: Recipe, *_: object, **__: object) -> Speed:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(bench, "bench", full)
+    run = CliRunner().invoke(app, ["bench", "mnist-cgan", "--device", "cpu"])
+    assert run.exit_code == 1
+    assert "there is not enough memory for mnist-cgan" in " ".join(run.output.split())
 
 
 def test_the_matrix_product_is_measured():

@@ -19,7 +19,7 @@ from training.cluster import pack, receive, share
 from training.recipes import RECIPES
 from training.resume import read, state_path
 from training.running import Running, path_of
-from training.zoo import Job, Plan, fit_words, survey
+from training.zoo import STOPPED, Job, Plan, fit_words, survey
 
 GAN, WGAN = "ring8-gan", "ring8-wgan-gp"
 VAE = "mnist-conv-vae-z2"
@@ -164,7 +164,7 @@ def test_a_stopped_run_comes_back_with_its_state_and_goes_on_from_it(tmp_path, m
     (job,), _ = survey([RECIPES[GAN]], plan)
     words = fit_words(job, plan)
     problem, files = cluster._work(GAN, words, {}, board(lambda record: True))
-    assert (problem, files) == ("it was stopped before it began", {})
+    assert (problem, files) == (STOPPED, {})
     problem, files = cluster._work(GAN, words, {}, board(learnt))
     assert problem
     receive(files, job, plan)
@@ -180,6 +180,73 @@ def test_a_stopped_run_comes_back_with_its_state_and_goes_on_from_it(tmp_path, m
     receive(files, job, plan)
     assert b"Going on with" in files[f"{GAN}.log"]
     assert read_card(job.folder).epochs == plan.epochs
+
+
+class FakeRay:
+    """A Ray with one task, which has ended with ``outcome``, or waits for a machine."""
+
+    class exceptions:
+        """Ray's own."""
+
+        class RayError(Exception):
+            """Any."""
+
+        class TaskCancelledError(RayError):
+            """What a cancelled task ends with."""
+
+    def __init__(self, outcome: object = None, said: str | None = None) -> None:
+        self.outcome, self.said = outcome, said
+        self.board = SimpleNamespace(
+            read=SimpleNamespace(remote=lambda name: SimpleNamespace(said=self.said)),
+            stop=SimpleNamespace(remote=lambda name: None),
+        )
+
+    def wait(self, results: list[object], timeout: float) -> tuple[list[object], list[object]]:
+        return (results, []) if self.outcome else ([], results)
+
+    def get(self, what: object, timeout: float = 0) -> object:
+        if isinstance(what, SimpleNamespace):
+            return what.said
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        return self.outcome
+
+    def cancel(self, result: object, *, force: bool = False) -> None:
+        self.outcome = self.exceptions.TaskCancelledError()
+
+
+def task(ray: FakeRay, job: Job, plan: Plan) -> cluster.Task:
+    return cluster.Task(ray, job, plan, ray.board, "result")
+
+
+def test_ctrl_c_while_a_result_is_put_in_place_loses_nothing(job, files, tmp_path, monkeypatch):
+    plan = Plan(tmp_path / "runs", None)
+    one = task(FakeRay(("", files)), job, plan)
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cluster, "receive", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            one.ended()
+    assert one.ended() == ""  # as the zoo asks while it waits for all to end
+    load(job.folder)
+
+
+def test_a_task_that_no_machine_has_begun_is_not_waited_for(job, tmp_path):
+    plan = Plan(tmp_path / "runs", None)
+    waiting, begun = (task(FakeRay(said=said), job, plan) for said in (None, ""))
+    for one in (waiting, begun):
+        one.stop()
+    assert waiting.ended() == STOPPED
+    assert begun.ended() is None, "it saves what it has learnt first"
+
+
+def test_where_ray_gives_it_a_gpu_a_run_trains_there_or_says_why_not():
+    assert cluster._on_gpu({"num_gpus": 0.5}, Plan(Path(), None))
+    assert not cluster._on_gpu({"num_gpus": 0.5}, Plan(Path(), None, "cuda:1"))
+    assert not cluster._on_gpu({"num_cpus": 2}, Plan(Path(), None))
 
 
 # Ray itself, on this machine

@@ -4,7 +4,13 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from training.devices import describe_device, has_bf16, pick_device, random_state_kept
+from training.devices import (
+    describe_device,
+    has_bf16,
+    out_of_memory,
+    pick_device,
+    random_state_kept,
+)
 
 
 def test_cpu_is_always_there():
@@ -75,3 +81,17 @@ def test_the_gpu_asked_about_bfloat16_is_the_one_given(monkeypatch: pytest.Monke
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: current[-1] == second)
     assert has_bf16(second)
     assert not has_bf16(torch.device("cuda:0"))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "CUDA out of memory. Tried to allocate 2.00 GiB",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+    ],
+)
+def test_too_little_memory_is_recognised_by_its_words(words: str):
+    assert out_of_memory(RuntimeError(words))
+    assert not out_of_memory(RuntimeError("CUDA error: an illegal memory access was encountered"))

@@ -16,10 +16,11 @@ from typer.testing import CliRunner, Result
 
 from tests.training.children import begin, end, wait_for
 from tests.training.conftest import text
-from training import zoo
-from training.checkpoint import load, partial, read_card
+from training import judge, zoo
+from training.checkpoint import Judged, load, partial, read_card
 from training.cli import app
 from training.data import ImageData, data_root
+from training.devices import pick_device
 from training.publish import publish
 from training.recipes import RECIPES, KeepBest, by_name
 from training.resume import state_path
@@ -329,6 +330,64 @@ def test_runs_without_memory_cost_only_themselves(tmp_path, instead):
     assert read_card(tmp_path / WGAN).scores is not None
 
 
+def test_of_a_traceback_the_error_is_said_and_not_what_follows_it(tmp_path, instead):
+    instead(
+        "print('latent-train: as before', flush=True)\n"
+        "raise RuntimeError('CUDA error: an illegal memory access was encountered\\n'"
+        " 'For debugging consider passing CUDA_LAUNCH_BLOCKING=1\\n'"
+        " 'Compile with `TORCH_USE_CUDA_DSA` to enable device-side assertions.')"
+    )
+    said = text(run(tmp_path, GAN))
+    assert f"failed {GAN}: RuntimeError: CUDA error: an illegal memory access was" in said
+    assert "Compile with" not in said
+
+
+def test_a_checkpoint_that_is_damaged_after_training_costs_only_itself(tmp_path, instead):
+    instead(
+        f"whole()\nif name == {GAN!r}: (out / name / 'weights.safetensors').write_bytes(b'short')"
+    )
+    result = run(tmp_path, "ring8-*", "--epochs", "1")
+    assert result.exit_code == 1
+    assert f"failed {GAN}: weights.safetensors is truncated" in text(result)
+    assert "Trained: 1 of 2." in text(result)
+    assert (tmp_path / "report.json").exists()
+
+
+def test_what_another_judge_has_scored_is_scored_anew(tmp_path, instead, first, monkeypatch):
+    """One trained by this zoo, where the scores before were those of the shipped one."""
+    out = Path(shutil.copytree(first[0], tmp_path / "runs"))
+    card = read_card(out / GAN)
+    assert card.scores
+    by_another = Judged(name="mnist-judge", sha256="0" * 64, accuracy=0.5)
+    scores = card.scores.model_copy(update={"judge": by_another})
+    card = card.model_copy(update={"scores": scores})
+    (out / GAN / "card.json").write_text(card.model_dump_json())
+    monkeypatch.setitem(judge.JUDGES, "ring8", "mnist-judge")
+    asked: list[str] = []
+    monkeypatch.setattr(
+        zoo, "score_folders", lambda found, *_, **__: (asked.extend(f.name for f in found), {})
+    )
+    instead()
+    assert run(out, "ring8-*", "--epochs", "1").exit_code == 0
+    assert asked == [GAN], "the other has no judge, as its data set has none"
+    own = judge.find_judge(out, "mnist")
+    assert own
+    scores = scores.model_copy(
+        update={"judge": by_another.model_copy(update={"sha256": own.card.weights_sha256})}
+    )
+    card = card.model_copy(update={"scores": scores})
+    (out / GAN / "card.json").write_text(card.model_dump_json())
+    run(out, "ring8-*", "--epochs", "1")
+    assert asked == [GAN]
+
+
+def test_what_auto_means_is_decided_once_for_all_runs(tmp_path, instead):
+    instead("sys.exit('no')")
+    runner.invoke(app, ["zoo", GAN, "--out", str(tmp_path)])
+    words = (tmp_path / "calls").read_text().split()
+    assert words[words.index("--device") + 1] == str(pick_device("auto"))
+
+
 def test_a_silent_failure_is_said_too(tmp_path, instead):
     instead("sys.exit(3)")
     assert f"failed {GAN}: it ended with exit code 3" in text(run(tmp_path, GAN))
@@ -456,11 +515,33 @@ def test_the_budget_ends_what_is_at_work_and_begins_no_more(tmp_path, instead):
 
 
 @pytest.mark.usefixtures("small_budgets")
-def test_a_budget_in_which_no_epoch_was_completed_is_said(tmp_path, instead):
+def test_a_budget_in_which_nothing_was_learnt_is_said(tmp_path, instead):
     instead(UNTIL_EOF)
     result = run(tmp_path, "ring8-*", "--budget-minutes", "0.02")
     assert result.exit_code == 1
-    assert "0.02 minutes were too few for anything: no recipe came to the end" in text(result)
+    assert "0.02 minutes were too few for anything: no recipe has learnt anything" in text(result)
+
+
+@pytest.mark.usefixtures("small_budgets")
+def test_a_run_beside_a_better_checkpoint_has_learnt_something(tmp_path, instead, first):
+    """Its folder still holds the better one's card."""
+    out = Path(shutil.copytree(first[0], tmp_path / "runs"))
+    state = state_path(out / GAN).rename(tmp_path / "state")
+    beside = state_path(partial(out / GAN))
+    instead(f"os.read(0, 1); shutil.copy({str(state)!r}, {str(beside)!r}); sys.exit(130)")
+    result = run(out, GAN, "--epochs", "2", "--budget-minutes", "0.05")
+    assert result.exit_code == 0, result.output
+    assert "Trained: 0 of 1. The same command goes on with the others." in text(result)
+
+
+@pytest.mark.usefixtures("small_budgets")
+def test_what_fails_at_the_end_of_the_budget_has_failed(tmp_path, instead):
+    """Such as a state that a full disk does not take."""
+    instead("os.read(0, 1); sys.exit('latent-train: it cannot be written: No space left')")
+    result = run(tmp_path, "ring8-*", "--budget-minutes", "0.02")
+    assert result.exit_code == 1
+    assert f"failed {GAN}: it cannot be written: No space left" in text(result)
+    assert "the budget is used up" not in text(result)
 
 
 def test_no_run_begins_when_too_little_of_the_budget_is_left(tmp_path, instead, monkeypatch):
@@ -515,6 +596,18 @@ def test_however_it_ends_its_runs_save_and_end_and_it_goes_on(tmp_path, how):
     assert result.exit_code == 0, result.output
     assert "Going on with" in (out / f"{GAN}.log").read_text()
     assert load(out / GAN).card.epochs == epochs + 2
+
+
+def test_ctrl_c_says_what_became_of_what_was_at_work(tmp_path, instead, capfd):
+    instead("os.read(0, 1); sys.exit(130 if 'wgan' in name else 'full')")
+    child = begin(lambda: app(["zoo", "ring8-*", "--out", str(tmp_path), "--device", "cpu"]))
+    wait_for(lambda: len(processes(tmp_path)) == 2)
+    time.sleep(0.3)
+    os.kill(child, signal.SIGINT)
+    assert end(child) == 130
+    said = " ".join("".join(capfd.readouterr()).split())
+    assert f"stopped {WGAN}: what it has learnt is kept" in said
+    assert f"failed {GAN}: full" in said
 
 
 def test_a_second_ctrl_c_kills_what_does_not_end(tmp_path, instead):
