@@ -24,6 +24,10 @@ from explorer.live import app_service
 from explorer.live.lab import lab_route
 from explorer.live.routes import PLOTLY_PATH, image_route, live_routes
 
+OWN_NAMES = ("localhost", "127.0.0.1")
+"""What this computer calls itself: no other can be made to have these names."""
+EVERYWHERE = ("0.0.0.0", "::")
+"""Addresses that stand for every one that this computer has."""
 _INDEX = Path(st.__file__).parent / "static" / "index.html"
 # Opened at /sliders, Streamlit's page first looks for its server below /sliders, fails with two
 # errors in the console, waits for seconds and only then tries the root. This tells it the root.
@@ -65,20 +69,23 @@ async def lifespan(_: st.App) -> AsyncIterator[None]:
     # which nobody's picture is painted. Modules stay to the end anyway.
     gc.freeze()
     address = st.get_option("server.address") or "localhost"
+    if address in EVERYWHERE:  # which is no name to ask for
+        address = next(iter(st.get_option("server.allowedHosts") or ()), "localhost")
     port = st.get_option("server.port")
     typer.echo(f"Latent Explorer is at http://{address}:{port} (Ctrl-C ends it)")
     yield
 
 
 class KnownHosts(TrustedHostMiddleware):
-    """Answers only to the names of Streamlit's server.allowedHosts; to any where there are none.
+    """Answers only to this computer's own names and server.allowedHosts; to any without the latter.
 
     A page elsewhere whose name is made to mean this computer (DNS rebinding) has an origin like its
     host, and gives itself away by that host alone. Streamlit looks at that of its own socket only.
     """
 
     def __init__(self, app: ASGIApp):
-        super().__init__(app, st.get_option("server.allowedHosts") or ["*"], www_redirect=False)
+        names = st.get_option("server.allowedHosts")
+        super().__init__(app, [*OWN_NAMES, *names] if names else ["*"], www_redirect=False)
 
 
 app = st.App(

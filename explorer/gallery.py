@@ -105,7 +105,7 @@ def _test_images(root: Path, dataset: str, image_shape: ImageShape) -> ImageData
     if dataset not in DATASETS and not (root / "train").is_dir():
         raise DataError(
             f"The pictures that this model was trained on, {dataset}, are not here: start the app "
-            "with `--images` and their folder."
+            f"with `--images` and their folder, which has to be called {dataset}, as it was then."
         )
     files = list_files(root, dataset, "test", image_shape)
     return files or load(root, dataset, "test", image_shape)

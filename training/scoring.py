@@ -123,7 +123,8 @@ class _Scorer:
         """The real images of a checkpoint in ``root``, read unless they are at hand."""
         needed = (card.recipe.dataset, card.image_shape, root, card.classes)
         if self._real is None or self._of != needed:
-            self._real = self._known = None  # free memory before the next is read
+            # Free memory before the next is read; and should that fail, nothing is at hand.
+            self._real, self._known, self._of = None, None, ()
             self._real = _real_images(card, root, self.data, self.images, self.device, tell)
             if self.inception is not None and card.image_shape[0] == COLOURS:
                 self._known = read_training(self.inception, self._real.train.images, tell)

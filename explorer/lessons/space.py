@@ -32,8 +32,9 @@ LESSON = Lesson(
             ("Mixed with all the others", "Mostly side by side", "All at one point"),
             "The code that a VAE learns from is drawn around $\\mu$ with some noise, so that "
             "whatever is drawn from one place has to serve every image whose code may fall there. "
-            "This costs least where images that look alike lie side by side; and most that look "
-            "alike show the same. The colours are only ours: the encoder saw none.",
+            "This costs least where images that look alike lie side by side. Digits that look "
+            "alike mostly show the same; photographs, of a blue ground, say, often do not. The "
+            "colours are only ours: the encoder saw none.",
         ),
         Step(
             "number",

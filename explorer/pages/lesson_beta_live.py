@@ -89,7 +89,8 @@ def collapse(betas: Betas) -> Exhibit:
     moved = range(min(betas.dim, MOST))
     for way in (-FAR, FAR):
         slots = [
-            Slot(f"moved-{way:g}-{i}", f"{number(i)} = {way:g}", z=z) for i, z in _ends(betas, way)
+            Slot(f"moved-{way:g}-{i}", f"{latent.symbol(i)} = {way:g}", z=z)
+            for i, z in _ends(betas, way)
         ]
         picture(f"beta_moved_{way:g}", data, slots=slots, width=SMALL, models=betas.keys)
     _bars(betas, beta)
@@ -99,14 +100,15 @@ def collapse(betas: Betas) -> Exhibit:
         "have collapsed."
     )
     last = max(betas.names)
+    numbers = f"{latent.symbol(0)} to {latent.symbol(moved[-1])}"
     shown = {
-        f"{name_of(last)}, {number(0)} to {number(moved[-1])} alone at {way:g}": pictures.row(
+        f"{name_of(last)}, {numbers} alone at {way:g}": pictures.row(
             resources.draw(betas.names[last], floats([z for _, z in _ends(betas, way)]))
         )
         for way in (-FAR, FAR)
     }
     table = [
-        {"beta": f"{b:g}"} | {number(i): round(float(one.kl[i]), 2) for i in moved}
+        {"beta": f"{b:g}"} | {latent.symbol(i): round(float(one.kl[i]), 2) for i in moved}
         for b, one in betas.found.items()
     ]
     return Exhibit(Finding(collapse_answer(betas.found), words), shown, table)
@@ -127,7 +129,7 @@ def _bars(betas: Betas, beta: float) -> None:
     """KL by number of the code; those that have collapsed say so."""
     one = betas.found[beta]
     chart = several(
-        {name_of(beta): {number(i): float(value) for i, value in enumerate(one.kl)}},
+        {name_of(beta): {latent.symbol(i): float(value) for i, value in enumerate(one.kl)}},
         "KL, nats an image",
         {name_of(beta): ["collapsed" if dead else "" for dead in one.collapsed]},
     )
@@ -135,8 +137,3 @@ def _bars(betas: Betas, beta: float) -> None:
     chart.update_yaxes(range=[0, 1.1 * highest])  # the same for every beta
     chart.update_traces(textangle=-90)
     show_figures("lesson-beta-kl", {f"What each number says at {name_of(beta)}": chart})
-
-
-def number(i: int) -> str:
-    """How a number of the code is written."""
-    return latent.symbol(i)

@@ -16,7 +16,7 @@ from explorer.layout import Layout
 from explorer.lessons import Exhibit, Finding
 from explorer.lessons.beta import map_answer, name_of, reach_of, samples_answer
 from explorer.pages import parts, slider_rows
-from explorer.pages.lesson_beta_live import SMALL, Betas, choose_beta, number
+from explorer.pages.lesson_beta_live import SMALL, Betas, choose_beta
 from explorer.pages.lesson_blur_gan import MEASURED_BY, REAL, scored, table_of
 from explorer.pages.pinned import pinned
 
@@ -72,7 +72,7 @@ def _plane(betas: Betas) -> tuple[Layout, list[latent.Array]]:
     basis = np.eye(betas.dim, dtype=np.float32)[axes]
     stops = [resources.codes(name)[0][:, axes] for name in betas.keys]
     codes, labels = resources.codes(betas.keys[0])
-    names = number(int(axes[0])), number(int(axes[1]))
+    names = latent.symbol(int(axes[0])), latent.symbol(int(axes[1]))
     origin = np.zeros(betas.dim, np.float32)
     return Layout(stops[0], codes, labels, "plane", names, origin=origin, basis=basis), stops
 

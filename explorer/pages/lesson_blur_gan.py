@@ -57,8 +57,7 @@ def against(about: Subject) -> Exhibit | None:
 
 def samples(name: str, card: Card, n: int) -> Pixels:
     """``n`` samples (n, H, W, C) of the session's seed."""
-    z = latent.sample_z(st.session_state["seed"], n * card.latent_dim)
-    return resources.draw(name, z.reshape(n, card.latent_dim))
+    return resources.draw(name, latent.noise(st.session_state["seed"], n, card.latent_dim))
 
 
 def read_row(name: str, card: Card, drawn: Pixels) -> None:

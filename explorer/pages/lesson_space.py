@@ -28,7 +28,11 @@ def show(step: Step) -> Exhibit | None:
     if (about := subject()) is None:
         return None
     if not (names := copies.by_latent(about.cards)):
-        st.info("None of the VAEs of these images was trained with beta 1, as this lesson has it.")
+        st.info(
+            "None of the VAEs of these images was trained with beta 1, as this lesson has it: "
+            "`latent-train fit mnist-dense-vae-h512-z2` trains one, or choose another model on the "
+            "**Models** page."
+        )
         return None
     lacking(about, *(f"mnist-dense-vae-h512-z{z}" for z in (2, 5, 10)))
     space = Space(about, names[0], names)

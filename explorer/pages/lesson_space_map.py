@@ -63,8 +63,8 @@ def space_map(space: Space, outlines: Sequence[latent.Array] = (), *, grid: bool
 def unread() -> None:
     """Say that nothing can be measured without a judge."""
     st.info(
-        "No judge reads these images, so this step measures nothing: only MNIST and CIFAR-10 have "
-        "one, among the checkpoints that come with the app."
+        "No judge reads these images, so this step measures nothing: among the checkpoints that "
+        "come with the app are those of MNIST's classes and CIFAR-10's only."
     )
 
 

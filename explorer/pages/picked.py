@@ -44,7 +44,21 @@ class Upload:
 
 def pick(side: str, reference: str) -> None:
     """Have one end of the morph be what a reference names."""
-    st.session_state[side] = reference
+    st.session_state[side] = st.session_state[_kept(side, reference)] = reference
+
+
+def last(side: str, like: str) -> str:
+    """What one end was when it last was an image, or a seed, ``like`` this one; "" for never.
+
+    Models that encode go between images, others between seeds: each is there again.
+    """
+    if _kept(side, st.session_state[side]) == _kept(side, like):
+        return st.session_state[side]
+    return st.session_state.get(_kept(side, like), "")
+
+
+def _kept(side: str, reference: str) -> str:
+    return f"picked_{'seed' if reference.startswith('seed-') else 'image'}_{side}"
 
 
 def resolve(side: str, name: str, card: AnyCard, images: Gallery) -> Pick:

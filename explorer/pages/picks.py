@@ -9,7 +9,7 @@ from explorer import catalog, resources
 from explorer.components.thumbnails import thumbnails
 from explorer.gallery import Gallery
 from explorer.pages import parts
-from explorer.pages.picked import SIDES, Pick, pick, resolve, take
+from explorer.pages.picked import SIDES, Pick, last, pick, resolve, take
 from explorer.pictures import reduced
 from explorer.uploads import UploadError, read_for
 from training.onnx_files import AnyCard
@@ -26,8 +26,7 @@ def choose_real(name: str, card: AnyCard, images: Gallery) -> tuple[Pick, Pick]:
     chosen = []
     for column, side in zip(st.columns(2, gap="large"), SIDES, strict=True):
         with column:
-            if not st.session_state[side]:
-                pick(side, f"{images.source}-{_first(side, images)}")
+            pick(side, last(side, images.source) or f"{images.source}-{_first(side, images)}")
             found = resolve(side, name, card, images)
             chosen.append(found)
             _show(side, name, card, images, found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from explorer import catalog, latent
-from explorer.pages.picked import SIDES, Pick, pick
+from explorer.pages.picked import SIDES, Pick, last, pick
 from training.onnx_files import AnyCard
 
 
@@ -54,5 +54,4 @@ def _take_seed(side: str) -> None:
 
 
 def _seed_of(side: str, default: int) -> int:
-    kind, _, rest = st.session_state[side].partition("-")
-    return int(rest) if kind == "seed" else default
+    return int((last(side, "seed-") or f"seed-{default}").removeprefix("seed-"))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from playwright.sync_api import BrowserContext, FloatRect, Page, expect
+from playwright.sync_api import BrowserContext, FloatRect, Page, Route, expect
 
 from explorer import settings
 from tests.browser.conftest import (
@@ -19,6 +19,7 @@ from tests.browser.conftest import (
     Server,
     canvas_of,
     first_slider,
+    go_back,
     pixels,
     settled_pixels,
     wait_alike,
@@ -221,6 +222,32 @@ def test_the_legend_switches_classes_off(page: Page, server: Server) -> None:
     )
 
 
+def test_the_legend_works_where_the_page_was_drawn_anew_before_plotly_had_come(
+    page: Page, server: Server
+) -> None:
+    """Two drawings wait for it together; the legend must not be heard twice."""
+    held: list[Route] = []
+    page.route(re.compile("plotly"), lambda route: held.append(route))
+    # Until plotly is here the page counts as loading.
+    page.goto(address(server, "map", model=VAE), wait_until="commit")
+    page.get_by_text("Lay the decoded plane underneath").click()
+    page.wait_for_url(re.compile("grid=1"), wait_until="commit")
+    wait_run(page)
+    for route in held:
+        route.continue_()
+    page.locator("[data-testid=latent-map][data-ready=true]").wait_for()
+    page.locator(".legendtoggle").first.click()
+    page.wait_for_function(
+        "document.querySelector('.js-plotly-plot').data[0].visible === 'legendonly'"
+    )
+    assert (
+        page.evaluate(
+            "document.querySelector('.js-plotly-plot').listenerCount('plotly_legendclick')"
+        )
+        == 1
+    )
+
+
 def test_the_decoded_plane_lies_underneath(page: Page, server: Server) -> None:
     open_map(page, server, grid=1)
     page.wait_for_function("document.querySelector('.js-plotly-plot').layout.images?.length === 1")
@@ -270,6 +297,23 @@ def test_scrubbing_a_morph_is_live_and_play_moves_it(page: Page, server: Server)
     page.get_by_test_id("strip-play").click()
     wait_painted(big, painted + 5)
     page.get_by_test_id("strip-play").click()
+
+
+def test_many_arrow_keys_all_count_in_a_morph(page: Page, server: Server) -> None:
+    """What Python hears of the first ones comes back while the hand is further on."""
+    page.goto(address(server, "morph", model=VAE))
+    settled_pixels(canvas_of(page, "live-image"))
+    scrub = page.get_by_test_id("strip-scrub")
+    scrub.focus()
+    places = []
+    for i in range(20):
+        page.keyboard.press("ArrowRight")
+        page.wait_for_timeout(500 if i % 5 == 4 else 60)  # now and then Python hears of it
+        places.append(float(scrub.input_value()))
+    np.testing.assert_allclose(places, 0.02 * np.arange(1, 21), atol=2e-3)
+    page.wait_for_url(re.compile(r"at=0\.400"))
+    go_back(page)
+    expect(scrub).not_to_have_value(str(places[-1]))
 
 
 def test_a_frame_that_is_clicked_is_marked_and_in_the_link(page: Page, server: Server) -> None:

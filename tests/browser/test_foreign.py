@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from onnx import TensorProto
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import (
@@ -20,7 +21,7 @@ from tests.browser.conftest import (
     wait_shown,
 )
 from tests.browser.test_models import tile
-from tests.foreign import conditional, gradients, write
+from tests.foreign import conditional, gradients, keras, weights, write
 from training.onnx_files import open_any
 from training.watch import free_port
 
@@ -63,6 +64,23 @@ def test_images_too_large_for_one_answer_are_all_drawn(
         z[:, axis] = torch.tensor([-edge, 0, edge])
         drawn = (open_any(large).decode(z) * 255).round().permute(0, 2, 3, 1).numpy()
         wait_shown(film, np.hstack(list(drawn)))
+
+
+def test_latents_too_many_for_one_request_are_all_drawn(
+    page: Page, brought: Server, tmp_path: Path
+) -> None:
+    """A filmstrip's hundred codes of 4,096 numbers are more than the server takes at once."""
+    d = 4096
+    z = {"z": (TensorProto.FLOAT, ["n", d])}
+    many = keras(inputs=z, constants={"w": weights(d) / 64})
+    write(tmp_path / "many", many, latent_dim=d)
+    page.goto(f"{brought.url}/sliders?model=many")
+    canvas_of(page, "live-image")
+    films = page.locator("[data-testid^=filmstrip-]")
+    for row in range(3):  # those in view
+        wait_painted(films.nth(row))
+    page.wait_for_timeout(1000)
+    expect(page.get_by_text("The server is not answering")).to_have_count(0)
 
 
 def test_a_decoder_is_found_dragged_and_asked_for_a_class(

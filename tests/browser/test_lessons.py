@@ -11,7 +11,14 @@ from playwright.sync_api import Locator, Page, expect
 
 from explorer.pages import lessons
 from tests.browser import trial
-from tests.browser.conftest import Server, canvas_of, go_back, wait_narrow, wait_run
+from tests.browser.conftest import (
+    TIMEOUT_MS,
+    Server,
+    canvas_of,
+    go_back,
+    wait_narrow,
+    wait_run,
+)
 from training.watch import free_port
 
 NAMES = [*lessons.SHOWN, trial.NAME]
@@ -28,7 +35,7 @@ def trials() -> Iterator[Server]:
 
 def settled(page: Page) -> None:
     """Wait until the page is drawn to its end, and its pictures are here: a rerun forgets them."""
-    wait_run(page)
+    wait_run(page, 4 * TIMEOUT_MS)  # a step may measure five models, beside other tests
     page.wait_for_function("[...document.images].every((image) => image.complete)")
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
@@ -232,6 +233,24 @@ def test_copies_read_as_their_original_are_those_of_the_judge_itself(draw: Draw)
     found = resources.surveyed(SMALLEST).readings
     assert found is not None
     assert found.kept == pytest.approx(float((said == labels).float().mean()), abs=0.004)
+
+
+def test_no_judge_of_digits_reads_pictures_that_stand_in_their_place(
+    draw: Draw, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The data folder may hold one's own, of the digits' size: it would call them all wrong."""
+    rng = np.random.default_rng(0)
+    for split, n in (("train", 2), ("test", 12)):
+        for kind in ("cat", "dog", "emu"):
+            folder = tmp_path / "pets" / split / kind
+            folder.mkdir(parents=True)
+            for i in range(n):
+                pixels = rng.integers(0, 256, (28, 28), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / f"{i}.png")
+    own = drawer(monkeypatch, tmp_path / "pets")("space", "between", shipped())
+    assert resources.surveyed(SMALLEST).readings is None
+    assert exhibit(own).finding is None
+    assert "No judge reads these images" in words(own)
 
 
 def codes_of(images: tuple[int, int]) -> NDArray[np.float32]:

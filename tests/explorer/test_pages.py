@@ -234,6 +234,27 @@ def test_back_takes_the_seeds_of_a_random_morph_from_the_link(open_page: Open) -
     assert dict(app.query_params) == link
 
 
+def test_a_morph_between_seeds_and_one_between_images_are_each_there_again(
+    open_page: Open,
+) -> None:
+    app = open_page("morph", model="tiny-cgan", a="seed-77")
+    app.session_state["model"] = "tiny-vae-z5"
+    checked(app.run())
+    assert not app.warning
+    a, b = app.session_state["a"], app.session_state["b"]
+    assert a.startswith("test-")
+    assert b.startswith("test-")
+    assert a != b, "not an image into itself"
+    app.session_state["a"] = "test-12"
+    checked(app.run())
+    app.session_state["model"] = "tiny-cgan"
+    checked(app.run())
+    assert [app.number_input(key=f"seed_{side}").value for side in "ab"] == [77, 2]
+    app.session_state["model"] = "tiny-vae-z5"
+    checked(app.run())
+    assert (app.session_state["a"], app.session_state["b"]) == ("test-12", b)
+
+
 def test_a_map_link_is_restored(open_page: Open) -> None:
     app = open_page("map", selected="test-77", grid="1", z="0.5_-0.5")
     shown = told(app, "latent_map_tiny-vae-z2")

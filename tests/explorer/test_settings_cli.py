@@ -209,6 +209,65 @@ def test_a_name_that_was_made_to_mean_this_computer_gets_nothing(host: str, stat
     assert set(CONFIG["server"]["allowedHosts"]) == {"localhost", "127.0.0.1"}
 
 
+@pytest.mark.parametrize(
+    ("names", "answered"),
+    [
+        (["lab.school.example"], {"lab.school.example", "localhost", "127.0.0.1"}),
+        ([], {"lab.school.example", "localhost", "127.0.0.1", "evil.example"}),
+    ],
+)
+def test_a_server_with_a_name_of_its_own_answers_whoever_sits_at_it_too(
+    names: list[str], answered: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from starlette.applications import Starlette
+    from starlette.middleware import Middleware
+    from starlette.responses import Response
+    from starlette.routing import Route
+    from starlette.testclient import TestClient
+
+    from explorer import app
+
+    monkeypatch.setattr(app.st, "get_option", {"server.allowedHosts": names}.get)
+    routes = [Route("/", lambda _: Response())]
+    client = TestClient(Starlette(routes=routes, middleware=[Middleware(app.KnownHosts)]))
+    hosts = ("lab.school.example", "localhost", "127.0.0.1", "evil.example")
+    got = {host for host in hosts if client.get("/", headers={"host": host}).status_code == 200}
+    assert got == answered
+
+
+@pytest.mark.parametrize(
+    ("address", "names", "said"),
+    [
+        ("127.0.0.1", ["localhost"], "http://127.0.0.1:8501"),
+        ("0.0.0.0", ["lab.school.example"], "http://lab.school.example:8501"),
+        ("0.0.0.0", [], "http://localhost:8501"),
+        ("192.0.2.7", ["lab.school.example"], "http://192.0.2.7:8501"),
+    ],
+)
+def test_the_address_it_says_is_one_that_it_answers(
+    address: str,
+    names: list[str],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from explorer import app
+
+    options = {"server.address": address, "server.allowedHosts": names, "server.port": 8501}
+    monkeypatch.setattr(app.st, "get_option", options.get)
+
+    async def serve() -> None:
+        async with app.lifespan(app.app):
+            pass
+
+    with ThreadPoolExecutor(1) as apart:  # an event loop may be running in this thread
+        try:
+            apart.submit(asyncio.run, serve()).result()
+        finally:
+            gc.unfreeze()
+    assert f"Latent Explorer is at {said} (Ctrl-C" in capsys.readouterr().out
+
+
 def test_nothing_is_reported_to_anybody() -> None:
     assert CONFIG["browser"]["gatherUsageStats"] is False
 

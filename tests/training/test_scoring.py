@@ -2,6 +2,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from typer.testing import CliRunner
 from tests.training.conftest import text
 from training import files, scoring
 from training.checkpoint import (
+    Card,
     Checkpoint,
     CheckpointError,
     add_scores,
@@ -193,6 +195,35 @@ def test_a_model_too_large_for_memory_does_not_stop_the_others(folder, monkeypat
     assert result.exit_code == 1
     assert "mnist-cgan: there is not enough memory" in " ".join(result.output.split())
     assert read_card(folder / "mnist-conv-vae-z2").scores is not None
+
+
+def test_images_read_before_a_failure_stand_in_for_no_others(folder: Path, monkeypatch):
+    """Those of the second data set are at hand when its InceptionV3 features cannot be had."""
+    first = read_card(folder / "mnist-cgan")
+    second = first.model_copy(update={"recipe": replace(first.recipe, dataset="cifar10")})
+    colour = {"image_shape": (scoring.COLOURS, 28, 28)}
+    first, second = (card.model_copy(update=colour) for card in (first, second))
+    scorer = scoring._Scorer(100, 0, None, None, torch.device("cpu"), torch.nn.Identity())
+
+    def images(card: Card, *_: object) -> SimpleNamespace:
+        return SimpleNamespace(train=SimpleNamespace(images=card.recipe.dataset))
+
+    def features(network: object, of: str, tell: object) -> str:
+        if of == "cifar10":
+            raise MemoryError
+        return of
+
+    monkeypatch.setattr(scoring, "_real_images", images)
+    monkeypatch.setattr(scoring, "read_training", features)
+
+    def compared(card: Card) -> object:
+        return scorer._compared(card, folder, lambda *_: None).train.images
+
+    assert compared(first) == first.recipe.dataset
+    with pytest.raises(MemoryError):
+        compared(second)
+    assert compared(first) == first.recipe.dataset
+    assert scorer._known == first.recipe.dataset
 
 
 # --- the card

@@ -476,6 +476,7 @@ function buildMap({ component, root, newView, tell }) {
     return canvas.toDataURL();
   }
 
+  let listening = false;
   async function draw() {
     const Plotly = await loadPlotly(current.data.plotly);
     if (closed) return;
@@ -497,10 +498,10 @@ function buildMap({ component, root, newView, tell }) {
     // Plotly's "Share chart..." would send the codes to its cloud: nothing leaves this computer.
     const config = { responsive: true, displaylogo: false, scrollZoom: true, showSendToCloud: false,
       modeBarButtonsToRemove: ["autoScale2d", ...narrow] };
-    const first = !plot;
     plot = await Plotly.react(surface, traces(), layout(), config);
     if (closed) return Plotly.purge(surface);
-    if (first) {
+    if (!listening) { // two updates may have waited for plotly.js together
+      listening = true;
       // false: Plotly leaves the switching to us, so that keys and legend agree
       plot.on("plotly_afterplot", showOverlay); // zoomed, panned or resized
       plot.on("plotly_selected", (event) => event && lassoed(event.points));

@@ -103,7 +103,8 @@ function buildScrubber({ component, root, newView }) {
       current = component;
       if (component.data.at === told) return;
       told = component.data.at;
-      if (!playing && !pending && told !== scrub.valueAsNumber) show(told); // Back, perhaps
+      const held = playing || pending || scrub.matches(":active");
+      if (!held && told !== scrub.valueAsNumber) show(told); // Back, perhaps
     },
     close() {
       stop();

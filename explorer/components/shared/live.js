@@ -7,6 +7,9 @@
 const PROTOCOL_VERSION = 2;
 const HEADER_BYTES = 16;
 const MAX_PIXEL_BYTES = 16 << 20; // of an answer
+const MAX_MESSAGE_BYTES = 1 << 20; // of a request
+const MAX_ROWS = 512;
+const MAX_NAME_BYTES = 256;
 const What = { DECODE: 0, ENCODE: 1 };
 const Kind = { PIXELS: 0, ERROR: 1, REPLACED: 2, CODE: 3 };
 const RETRY_MS = [250, 500, 1000, 2000];
@@ -172,7 +175,7 @@ class Fallback {
 class View {
   constructor(channel, fallback, shape, onAnswer, tell) {
     const bytes = shape.reduce((product, size) => product * size, 1);
-    this.most = Math.max(Math.floor(MAX_PIXEL_BYTES / bytes), 1);
+    this.most = Math.min(Math.max(Math.floor(MAX_PIXEL_BYTES / bytes), 1), MAX_ROWS);
     this.channel = channel;
     this.fallback = fallback;
     this.onAnswer = onAnswer;
@@ -205,13 +208,16 @@ class View {
     this.pump();
   }
 
-  /* The answer to a request; where the server gives no such large one, put together from several. */
+  /* The answer to a request; where the server takes or gives no such large one, put together from
+   * several. */
   async ask(road, request) {
-    if (request.n <= this.most) return road.ask(this.id, request);
+    const room = (MAX_MESSAGE_BYTES - HEADER_BYTES - MAX_NAME_BYTES) / (4 * (request.d + request.k));
+    const most = Math.min(this.most, Math.max(Math.floor(room), 1));
+    if (request.ink || request.n <= most) return road.ask(this.id, request);
     const parts = [];
-    for (let first = 0; first < request.n; first += this.most) {
+    for (let first = 0; first < request.n; first += most) {
       if (first && this.wish) return { kind: Kind.REPLACED };
-      const part = await road.ask(this.id, rowsOfRequest(request, first, first + this.most));
+      const part = await road.ask(this.id, rowsOfRequest(request, first, first + most));
       if (part?.kind !== Kind.PIXELS) return part;
       parts.push(part);
     }

@@ -3,6 +3,7 @@
  * and the strip follows it. */
 
 const PLAY_SECONDS = 3; // from one end to the other
+const SETTLE_MS = 300; // after the last arrow key
 
 function buildStrip({ component, root, newView }) {
   const { model, shape } = component.data;
@@ -11,6 +12,7 @@ function buildStrip({ component, root, newView }) {
   const [, height, width] = shape;
   let current = component;
   let playing = null;
+  let pending = null;
 
   const row = element("div", { class: "frames", "data-testid": "strip", role: "group" });
   const big = imageCanvas(shape, "The image at the scrubber", "live-image");
@@ -24,13 +26,14 @@ function buildStrip({ component, root, newView }) {
     "aria-label": "Position along the path",
     "data-testid": "strip-scrub",
     oninput: () => drawBig(),
-    onchange: () => current.setStateValue("at", scrub.valueAsNumber),
+    onchange: settle,
     onkeydown: (event) => {
       const step = { ArrowLeft: -0.02, ArrowRight: 0.02 }[event.key];
       if (!step) return;
       event.preventDefault(); // a range with step "any" has no keyboard step of its own
       moveTo(scrub.valueAsNumber + step);
-      current.setStateValue("at", scrub.valueAsNumber);
+      clearTimeout(pending); // a rerun is for what stands still: not for each of many keys
+      pending = setTimeout(settle, SETTLE_MS);
     },
   });
   const play = element("button", {
@@ -66,7 +69,7 @@ function buildStrip({ component, root, newView }) {
       if (near) caption.append(gauge(near[i], near));
       figure.addEventListener("click", () => {
         moveTo(frames > 1 ? i / (frames - 1) : 0);
-        current.setStateValue("at", scrub.valueAsNumber);
+        settle();
       });
       figures.push(figure);
     }
@@ -153,7 +156,28 @@ function buildStrip({ component, root, newView }) {
     cancelAnimationFrame(playing);
     playing = null;
     play.textContent = "Play";
+    settle();
+  }
+
+  /* Python hears where the scrubber stands. The answer may come when the hand is further on. */
+  const sent = [];
+  function settle() {
+    clearTimeout(pending);
+    pending = null;
+    if (!alike(scrub.valueAsNumber, told)) sent.push(scrub.valueAsNumber);
     current.setStateValue("at", scrub.valueAsNumber);
+  }
+
+  /* What was sent comes back in thousandths. */
+  const alike = (one, other) => Math.abs(one - other) <= 0.001;
+
+  /* Where Python says that it stands, unless that is old news: the browser's Back, or a link. */
+  function hear(at) {
+    if (at === told) return;
+    told = at;
+    const answered = sent.findIndex((one) => alike(one, at));
+    if (answered >= 0) sent.splice(0, answered + 1);
+    else if (!playing && !pending && !scrub.matches(":active")) moveTo(at);
   }
 
   const unfollow = store.follow(() => {
@@ -167,11 +191,7 @@ function buildStrip({ component, root, newView }) {
     update(component) {
       current = component;
       store.offer(component.data);
-      if (component.data.at !== told) {
-        told = component.data.at;
-        // What the hand has settled on comes back in thousandths; the browser's Back does not.
-        if (!playing && Math.abs(told - scrub.valueAsNumber) > 0.001) moveTo(told);
-      }
+      hear(component.data.at);
       const { path, mix, frames, near, originals } = component.data;
       const wanted = JSON.stringify([path, mix, frames, near, originals]);
       if (wanted === shown) return;
@@ -182,6 +202,7 @@ function buildStrip({ component, root, newView }) {
     },
     close() {
       cancelAnimationFrame(playing);
+      clearTimeout(pending);
       unfollow();
     },
   };
