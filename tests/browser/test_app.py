@@ -240,12 +240,6 @@ def test_the_legend_works_where_the_page_was_drawn_anew_before_plotly_had_come(
     page.wait_for_function(
         "document.querySelector('.js-plotly-plot').data[0].visible === 'legendonly'"
     )
-    assert (
-        page.evaluate(
-            "document.querySelector('.js-plotly-plot').listenerCount('plotly_legendclick')"
-        )
-        == 1
-    )
 
 
 def test_the_decoded_plane_lies_underneath(page: Page, server: Server) -> None:
