@@ -182,6 +182,15 @@ def fit(
         str | None,
         typer.Option(help="32-true or bf16-mixed. Default: the recipe's."),
     ] = None,
+    eager: Annotated[
+        bool,
+        typer.Option(
+            "--eager",
+            envvar="LATENT_EAGER",
+            help="On a GPU: launch every operation of a step by itself, where its driver cannot "
+            "replay whole steps from a CUDA graph. The same numbers, slower.",
+        ),
+    ] = False,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Check data, device and settings, print them, and stop."),
@@ -232,6 +241,7 @@ def fit(
             nodes=nodes,
             strategy=strategy,
             any_precision=precision is None,
+            eager=eager,
             dry_run=dry_run,
         ),
     )

@@ -77,6 +77,8 @@ class Options:
     """How the processes share the work."""
     any_precision: bool = True
     """Train in float32 where the recipe's bfloat16 is not to be had."""
+    eager: bool = False
+    """Record no step as a CUDA graph."""
     dry_run: bool = False
     """Check data, device and settings, and stop."""
 
@@ -259,6 +261,7 @@ def _train(
                     resumed=saver.path if options.resume else None,
                     world=world,
                     hold=interrupts.held,
+                    record=not options.eager,
                 )
                 if first:
                     interrupted = _follow(runs, publisher, interrupts, progress, write_scalars)

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+from typer.testing import CliRunner
 
 from training import graphs, loop, steps
+from training.cli import app
+from training.devices import World
 from training.graphs import WARM_UP, RecordedStep
 from training.recipes import RECIPES, Recipe
 
@@ -209,6 +213,24 @@ def test_it_is_recorded_where_the_images_are_and_not_on_the_first_gpu(cuda: Fake
 def test_a_cpu_takes_its_steps_one_by_one(tiny_recipe):
     session = loop.start(tiny_recipe("mnist-cgan"), torch.device("cpu"), 0, 1)
     assert not isinstance(loop.make_step(session), RecordedStep)
+
+
+@pytest.mark.parametrize("asked", [[], ["--eager"]])
+def test_steps_are_recorded_unless_eager_ones_are_asked_for(
+    asked: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    made: list[bool] = []
+    make_step = loop.make_step
+
+    def noted(session: loop.Session, world: World, *, record: bool) -> steps.Step:
+        made.append(record)
+        return make_step(session, world, record=record)
+
+    monkeypatch.setattr(loop, "make_step", noted)
+    words = ["--epochs", "1", "--batch-size", "5000", "--device", "cpu", "--out", str(tmp_path)]
+    result = CliRunner().invoke(app, ["fit", "ring8-gan", *words, *asked])
+    assert result.exit_code == 0, result.output
+    assert made == [not asked]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
