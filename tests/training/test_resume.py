@@ -266,6 +266,13 @@ def go_on(
     return publish.publish(run, *halves, folder, judge)
 
 
+@pytest.fixture
+def no_atlas(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Publish without laying out 10,000 samples, which takes most of what publishing takes."""
+    monkeypatch.setattr(publish.atlas, "build_samples", lambda opened, judge: {})
+
+
+@pytest.mark.usefixtures("no_atlas")
 @pytest.mark.parametrize(
     ("second", "epochs", "best"), [(0, 2, 1), (1, 2, 2), (None, 2, 2), (1, 1, 1)]
 )
@@ -289,6 +296,7 @@ def test_distances_of_two_judges_are_not_compared(
     assert told == (best == 2)
 
 
+@pytest.mark.usefixtures("no_atlas")
 @pytest.mark.parametrize("first", [True, False], ids=["goes", "comes"])
 def test_a_judge_may_come_or_go_between_two_runs(first, recipes, judges, halves: Splits, tmp_path):
     recipe, folder = recipes["cgan"], tmp_path / "cgan"
