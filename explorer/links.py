@@ -211,9 +211,8 @@ KEYS: dict[str, Key] = {
         Key("a", "", read_pick),
         Key("b", "", read_pick),
         Key("frames", 9, integer(3, 21)),
-        Key(
-            "path", "", pattern("linear|spherical", "linear or spherical")
-        ),  # "": the model's usual
+        # None chosen: what suits the model.
+        Key("path", "", pattern("linear|spherical", "linear or spherical")),
         Key("at", 0.0, read_fraction, lambda value: f"{value:.3f}"),
         Key("text", "2026", pattern(r".{0,12}", "up to 12 characters")),
         Key("from", 3, integer(0, 999)),

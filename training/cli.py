@@ -520,8 +520,11 @@ def bench(
     try:
         chosen = [by_name(name) for name in recipes or benchmark.DEFAULT]
         where = pick_device(device)
-        console.quiet = as_json
-        console.print(f"On {escape(describe_device(where))}:")
+    except ValueError as error:
+        fail(str(error))
+    console.quiet = as_json
+    console.print(f"On {escape(describe_device(where))}:")
+    try:
         for recipe in chosen:
             with console.status(recipe.name) as status:
 
@@ -539,7 +542,8 @@ def bench(
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
-        fail(f"there is not enough memory for {recipe.name}: use --device cpu, or other recipes")
+        name = chosen[len(found)].name
+        fail(f"there is not enough memory for {name}: use --device cpu, or other recipes")
     if as_json:
         where_json = {"device": describe_device(where), "seconds": seconds, "rounds": rounds}
         print(json.dumps(where_json | {"recipes": [vars(one) for one in found]}, indent=1))

@@ -31,6 +31,7 @@ from rich.text import Text
 from training import children, operations, resume, running
 from training.checkpoint import (
     Card,
+    Checkpoint,
     CheckpointError,
     find,
     folder_of,
@@ -573,9 +574,15 @@ def score(recipes: Iterable[Recipe], plan: Plan) -> dict[str, str]:
     Returns by name what went wrong.
     """
     failed: dict[str, str] = {}
-    unscored = [recipe for recipe in recipes if _needs_scores(recipe, plan.out)]
+    recipes = [recipe for recipe in recipes if recipe.family != "classifier"]
+    judges = {name: find_judge(plan.out, name) for name in {one.dataset for one in recipes}}
+    folders = [
+        folder
+        for recipe in recipes
+        if _needs_scores(folder := folder_of(recipe, plan.out), judges[recipe.dataset])
+    ]
     try:
-        if folders := [folder_of(recipe, plan.out) for recipe in unscored]:
+        if folders:
             _, failed = score_folders(folders, SAMPLES, 0, data=plan.data, device=plan.device)
     except ValueError as error:
         failed["evaluate"] = str(error)
@@ -591,15 +598,12 @@ def score(recipes: Iterable[Recipe], plan: Plan) -> dict[str, str]:
     return failed
 
 
-def _needs_scores(recipe: Recipe, out: Path) -> bool:
+def _needs_scores(folder: Path, judge: Checkpoint | None) -> bool:
     """Whether a checkpoint has no scores, or those of another judge than there is now.
 
     A checkpoint gets a new card with its weights, so scores on a card are those of its weights.
     """
-    if recipe.family == "classifier":
-        return False
-    scores = read_card(folder_of(recipe, out)).scores
-    if scores is None or scores.judge is None:
+    scores = read_card(folder).scores
+    if scores is None or scores.judge is None or judge is None:
         return scores is None
-    judge = find_judge(out, recipe.dataset)
-    return judge is not None and judge.card.weights_sha256 != scores.judge.sha256
+    return judge.card.weights_sha256 != scores.judge.sha256

@@ -195,14 +195,14 @@ def test_random_codes_are_walked_between_on_their_sphere_and_encoded_ones_straig
     open_page: Open,
 ) -> None:
     app = open_page("morph", model="tiny-cgan", a="seed-1", b="seed-2")
-    ends = [latent.sample_z(seed, 6) for seed in (1, 2)]
+    a, b = (latent.sample_z(seed, 6) for seed in (1, 2))
     codes = morphed(app, "tiny-cgan")
-    np.testing.assert_allclose(codes, latent.path("spherical", *ends, latent.FINE), rtol=1e-5)
+    np.testing.assert_allclose(codes, latent.path("spherical", a, b, latent.FINE), rtol=1e-5)
     assert "path" not in app.query_params
 
     checked(app.segmented_control(key="path_shown").set_value("linear").run())
     codes = morphed(app, "tiny-cgan")
-    np.testing.assert_allclose(codes, latent.path("linear", *ends, latent.FINE), atol=1e-5)
+    np.testing.assert_allclose(codes, latent.path("linear", a, b, latent.FINE), atol=1e-5)
     assert app.query_params["path"] == "linear"
 
     app = open_page("morph", model="tiny-vae-z5", a="test-1", b="test-2")
