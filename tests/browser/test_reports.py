@@ -113,6 +113,29 @@ def test_a_figure_fits_a_narrow_screen_in_the_themes_colours(
         assert paper == {"light": "rgb(255, 255, 255)", "dark": "rgb(16, 22, 28)"}[scheme]
 
 
+def test_a_figures_margins_come_to_rest_at_every_width(reports: Page) -> None:
+    """Where they do not, Plotly complains in the console, which must stay empty."""
+    reports.evaluate(
+        """async () => {
+            const figure = document.querySelector("[data-testid=figure]");
+            for (const first of [0.0375, 0.00375, -0.0375]) {
+                const x = [1, 2, 3], fall = [1, 0.645, 0.29];
+                for (let width = 560; width < 600; width++) { // where the legend takes a row more
+                    const data = figure.data.map((line, i) => ({
+                        ...line, x, y: fall.map((part) => first * part * (1 - i / 10)),
+                    }));
+                    const {height: tall, template} = figure.layout;
+                    const axes = {
+                        xaxis: {title: {text: "epoch"}, dtick: 1},
+                        yaxis: {title: {text: "loss per image"}},
+                    };
+                    await Plotly.react(figure, data, {height: tall, width, template, ...axes});
+                }
+            }
+        }"""
+    )
+
+
 def test_the_keyboard_reaches_the_downloads(reports: Page) -> None:
     button = reports.get_by_role("button", name="PNG of Total and reconstruction", exact=True)
     button.focus()

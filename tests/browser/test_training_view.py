@@ -8,14 +8,15 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import BrowserContext, Locator, Page, expect
+from playwright.sync_api import BrowserContext, Locator, Page, Route, expect
 
 from tests.browser.conftest import PROJECT, TIMEOUT_MS, Server
 from training.checkpoint import read_card
-from training.running import read
+from training.running import SUFFIX, Running, read
 from training.watch import free_port
 
 RUN = "mnist-conv-vae-z2"
@@ -173,6 +174,45 @@ def test_a_page_on_an_ended_run_is_left_alone(page: Page, app: Server, fit: Fit,
     )
     # Once the last figures are drawn: still for two times and more what redraws a run under way.
     page.wait_for_function("performance.now() - window.changed > 5000")
+
+
+def test_curves_that_come_before_plotly_are_not_drawn_into_each_other(
+    page: Page, app: Server, out: Path
+) -> None:
+    """The margins of a plot into which many are drawn at a time come to no rest."""
+    page.add_init_script(
+        """let plotly;
+        window.most = 0;
+        Object.defineProperty(window, "Plotly", {get: () => plotly, set: (given) => {
+            const drawing = new Map();
+            plotly = {...given, react: async (place, ...rest) => {
+                drawing.set(place, (drawing.get(place) ?? 0) + 1);
+                most = Math.max(most, drawing.get(place));
+                await given.react(place, ...rest);
+                drawing.set(place, drawing.get(place) - 1);
+                return place;
+            }};
+        }});"""
+    )
+    held: list[Route] = []
+    page.route("**/plotly.min.js", lambda route: held.append(route))
+    now = datetime.now(UTC)
+    run = Running(
+        name=RUN, title="", epochs=1_000_000, images_total=10**9, started=now, updated=now
+    )
+    for run.epoch in range(1, 5):
+        run.images_seen = 100 * run.epoch
+        run.add({"total": 10.0 / run.epoch})
+        (out / f"{RUN}{SUFFIX}").write_text(run.model_dump_json())
+        if run.epoch == 1:  # until plotly is here the page counts as loading
+            page.goto(f"{app.url}/training", wait_until="commit")
+        wait_for_epoch(page, run.epoch - 1)
+    assert len(held) == 1
+    held[0].continue_()
+    page.locator("[data-testid=figure][data-ready]").wait_for()
+    wait_for_point(page, run.images_seen)
+    assert page.evaluate("document.querySelector('[data-testid=figure]').data[0].x.length") == 4
+    assert page.evaluate("most") == 1
 
 
 def test_fit_watch_opens_the_app_on_its_run_and_closes_it(

@@ -52,7 +52,7 @@ function buildFigure({ component, root, tell }) {
     return { data, layout: { height, ...layout, template: look(root, scale) } };
   }
 
-  async function draw() {
+  const draw = inTurn(async () => {
     const Plotly = await loadPlotly(current.data.plotly);
     if (closed) return;
     const { data, layout } = content(enlarged());
@@ -65,14 +65,14 @@ function buildFigure({ component, root, tell }) {
     showMark();
     surface.dataset.ready = "true";
     return undefined;
-  }
+  });
 
   async function save(format) {
     const Plotly = await loadPlotly(current.data.plotly);
     const { data, layout } = content(1);
     const { file, title } = current.data;
     const named = { ...layout, height: undefined, title: { text: title, x: 0.02 } };
-    named.margin = { ...layout.template.layout.margin, t: 90 };
+    named.margin = { ...margin(SIZE), t: 90 };
     await Plotly.downloadImage(
       { data, layout: named },
       { ...SAVED, format, filename: file, scale: format === "png" ? 2 : 1 },
@@ -106,21 +106,28 @@ function enlarged() {
   return parseFloat(getComputedStyle(document.documentElement).fontSize) / USUAL;
 }
 
+/* Room for usual labels, those at the very ends of the axes, too. Were it Plotly's to make that
+ * (`automargin`), such a label would shorten its axis, lose its tick by that, and with it the room:
+ * Plotly would redraw without end. */
+function margin(size) {
+  return { l: 5 * size, r: 2 * size, t: 1.5 * size, b: 3.5 * size };
+}
+
 /* Colours and fonts of the page, as Plotly's defaults. */
 function look(root, scale) {
   const style = getComputedStyle(root);
   const [ink, faint, paper] = ["text-color", "border-color", "background-color"].map((name) =>
     style.getPropertyValue(`--st-${name}`).trim());
-  const axis = { color: ink, gridcolor: faint, zerolinecolor: faint, automargin: true };
+  const axis = { color: ink, gridcolor: faint, zerolinecolor: faint };
   const layout = {
     paper_bgcolor: paper,
     plot_bgcolor: paper,
     font: { color: ink, family: style.fontFamily, size: SIZE * scale },
-    margin: { l: 40, r: 10, t: 10, b: 30 },
+    margin: margin(SIZE * scale),
     hoverlabel: { bgcolor: paper, bordercolor: faint, font: { color: ink } },
     legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" },
-    xaxis: axis,
-    yaxis: axis,
+    xaxis: { ...axis, automargin: "bottom" },
+    yaxis: { ...axis, automargin: "left" },
     annotationdefaults: { font: { color: ink } },
     shapedefaults: { line: { color: ink } },
   };

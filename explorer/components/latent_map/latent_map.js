@@ -476,8 +476,7 @@ function buildMap({ component, root, newView, tell }) {
     return canvas.toDataURL();
   }
 
-  let listening = false;
-  async function draw() {
+  const draw = inTurn(async () => {
     const Plotly = await loadPlotly(current.data.plotly);
     if (closed) return;
     const { points, labels, codes, asked, z, stops } = current.data;
@@ -498,10 +497,10 @@ function buildMap({ component, root, newView, tell }) {
     // Plotly's "Share chart..." would send the codes to its cloud: nothing leaves this computer.
     const config = { responsive: true, displaylogo: false, scrollZoom: true, showSendToCloud: false,
       modeBarButtonsToRemove: ["autoScale2d", ...narrow] };
+    const first = !plot;
     plot = await Plotly.react(surface, traces(), layout(), config);
     if (closed) return Plotly.purge(surface);
-    if (!listening) { // two updates may have waited for plotly.js together
-      listening = true;
+    if (first) {
       // false: Plotly leaves the switching to us, so that keys and legend agree
       plot.on("plotly_afterplot", showOverlay); // zoomed, panned or resized
       plot.on("plotly_selected", (event) => event && lassoed(event.points));
@@ -513,7 +512,7 @@ function buildMap({ component, root, newView, tell }) {
     showOverlay(); // the first plot was made before anybody listened
     pad.dataset.ready = "true";
     return undefined;
-  }
+  });
 
   let theme = null;
   let told = null; // the selected point as Python told it last

@@ -465,6 +465,18 @@ function repeatRow(row, n) {
   return out;
 }
 
+/* `work` as a function whose calls follow one another; of those that wait only the last is made.
+ * Plotly's plots need it: each lays out its margins in steps, and another would join in. */
+function inTurn(work) {
+  let turn = Promise.resolve();
+  let asked = 0;
+  return () => {
+    const mine = ++asked;
+    turn = turn.catch(() => {}).then(() => (mine === asked ? work() : undefined));
+    return turn;
+  };
+}
+
 /* The plotly.js of the installed package, once per page. */
 function loadPlotly(path) {
   window.latentPlotly ??= new Promise((resolve, reject) => {
