@@ -52,8 +52,9 @@ function buildFigure({ component, root, tell }) {
     return { data, layout: { height, ...layout, template: look(root, scale) } };
   }
 
-  const draw = inTurn(async () => {
-    const Plotly = await loadPlotly(current.data.plotly);
+  const draw = () => loadPlotly(current.data.plotly).then(drawWith);
+
+  const drawWith = inTurn(async (Plotly) => {
     if (closed) return;
     const { data, layout } = content(enlarged());
     // On a touch screen a finger scrolls the page; it must not be caught to zoom.

@@ -476,8 +476,9 @@ function buildMap({ component, root, newView, tell }) {
     return canvas.toDataURL();
   }
 
-  const draw = inTurn(async () => {
-    const Plotly = await loadPlotly(current.data.plotly);
+  const draw = () => loadPlotly(current.data.plotly).then(drawWith);
+
+  const drawWith = inTurn(async (Plotly) => {
     if (closed) return;
     const { points, labels, codes, asked, z, stops } = current.data;
     if (drawn?.encoded !== points) {

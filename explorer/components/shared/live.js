@@ -470,9 +470,9 @@ function repeatRow(row, n) {
 function inTurn(work) {
   let turn = Promise.resolve();
   let asked = 0;
-  return () => {
+  return (given) => {
     const mine = ++asked;
-    turn = turn.catch(() => {}).then(() => (mine === asked ? work() : undefined));
+    turn = turn.catch(() => {}).then(() => (mine === asked ? work(given) : undefined));
     return turn;
   };
 }
